@@ -1,0 +1,1 @@
+"""Transports into live sessions: one module a provider, all behind `Adapter`."""

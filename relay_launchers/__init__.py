@@ -1,0 +1,1 @@
+"""How each provider (Claude Code, Codex) is started, resumed, fed and gated: plans and parsers."""

@@ -1,0 +1,96 @@
+"""What a provider is to the relay: the shapes of a launch.
+
+A provider plans and parses; it never spawns, connects or writes. The launcher process
+(`relay_agentd.launch`) and the daemon carry the plan out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+ApprovalMode = Literal["open", "guarded", "read-only"]
+
+# Set in the environment of everything a session starts: finds the session's own hooks and MCP
+# pipes, and marks its processes in the process table.
+SESSION_VARIABLE = "AGENT_RELAY_SESSION"
+# Absolute path of the daemon's control socket.
+CONTROL_VARIABLE = "AGENT_RELAY_CONTROL"
+# Absolute path of the session's private folder (0700), gone when the session ends.
+FOLDER_VARIABLE = "AGENT_RELAY_SESSION_DIR"
+
+
+class ProviderNotFound(Exception):  # noqa: N818 - reads as a sentence where it is raised
+    """No usable binary; the message says how to mend it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binary:
+    """A provider's program as found on this machine."""
+
+    path: Path
+    """Absolute path of what to execute (the native binary, not a wrapper, where there is one)."""
+    version: str
+    """As the program prints it, e.g. ``2.1.330``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRequest:
+    """All a provider needs to plan one session."""
+
+    session_key: str
+    """Names this process run: 16 hex digits, chosen by the launcher."""
+    folder: Path
+    """The session's private folder (0700), made by the daemon."""
+    cwd: Path
+    approval: ApprovalMode
+    arguments: Sequence[str]
+    """What the person wrote after ``--``; goes to the provider unchanged."""
+    binary: Binary
+    control_socket: Path
+    python: Path
+    """Interpreter that runs our hooks and pipes."""
+    pipe: Path
+    """Absolute path of `relay_agentd/mcp_pipe.py`."""
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One process to start."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    cwd: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPlan:
+    """How to start a session. `helper` (if any) is started first, in a session of its own, and
+    must have `helper_socket` listening before `provider` takes over the terminal."""
+
+    provider: Command
+    helper: Command | None = None
+    helper_socket: Path | None = None
+    provider_session_id: str | None = None
+    """Known in advance when the launcher chose it; else the adapter discovers it."""
+    files: Mapping[Path, str] = field(default_factory=dict)
+    """Files to write (0600) before the start, all under the session's folder."""
+    approval_overrides: tuple[str, ...] = ()
+    """The provider's own approval or sandbox flags in `arguments`: they win over the mode's."""
+    on_relay: bool = True
+    """False for invocations that are no session (``codex login``): run untouched."""
+
+
+class Provider(Protocol):
+    """What `relay_launchers.registry` holds for each provider."""
+
+    name: str
+
+    def find(self, environment: Mapping[str, str]) -> Binary:
+        """Find the program. Raises ProviderNotFound."""
+        ...
+
+    def plan(self, request: LaunchRequest) -> LaunchPlan:
+        """Decide how to start it."""
+        ...

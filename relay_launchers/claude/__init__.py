@@ -1,0 +1,1 @@
+"""Claude Code: launch plan, plugin, hook program, evidence parsers."""

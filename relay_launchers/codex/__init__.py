@@ -1,0 +1,1 @@
+"""Codex: launch plan and app-server protocol."""

@@ -1,0 +1,8 @@
+"""The relay server: message bus, tasks and dashboard of Agent Relay."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("agent-relay")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0.0.0"

@@ -1,0 +1,76 @@
+"""The words of the wire contract: enumerations, limits, header names.
+
+Standard library only; imports nothing of ours. It is the one module of the server that
+`relay_agentd` may import, so both sides spell every word the same way.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+DEFAULT_PORT: Final = 4850
+TOKEN_HEADER: Final = "X-Agent-Relay-Token"  # noqa: S105 - a header's name, not a token
+VERSION_HEADER: Final = "X-Agent-Relay-Version"
+INSTANCE_HEADER: Final = "X-Agent-Instance"
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+REPLAYED_HEADER: Final = "Idempotency-Replayed"
+
+MAX_REQUEST_BYTES: Final = 1024 * 1024
+MAX_BODY_BYTES: Final = 64 * 1024
+MAX_LIST_LIMIT: Final = 500
+DEFAULT_LIST_LIMIT: Final = 50
+MAX_WAIT_SECONDS: Final = 60
+
+OPERATOR: Final = "operator"
+SYSTEM: Final = "system"
+BROADCAST: Final = "broadcast"
+BUILT_IN_AGENTS: Final = (OPERATOR, SYSTEM)
+RESERVED_IDS: Final = frozenset({BROADCAST, SYSTEM, OPERATOR})
+
+
+class AgentStatus(StrEnum):
+    """What an agent is doing now."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    WAITING = "waiting"
+    OFFLINE = "offline"
+
+
+class ApprovalMode(StrEnum):
+    """What a session may do without asking a person."""
+
+    OPEN = "open"
+    GUARDED = "guarded"
+    READ_ONLY = "read-only"
+
+
+class Reachability(StrEnum):
+    """How a message gets into a session."""
+
+    PUSH = "push"
+    BOUNDARY = "boundary"
+    POLL = "poll"
+    NONE = "none"
+
+
+class Priority(StrEnum):
+    """How urgent a message is; `urgent` may steer a running turn."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class ReceiptState(StrEnum):
+    """How far one message got with one receiver; states only move forward."""
+
+    STORED = "stored"
+    ROUTED = "routed"
+    HANDED = "handed"
+    IN_CONTEXT = "in_context"
+    READ = "read"
+    REPLIED = "replied"
+    HELD = "held"
+    FAILED = "failed"
+    EXPIRED = "expired"
