@@ -1,0 +1,38 @@
+"""Which providers there are, by the name a person types.
+
+The built-in ones are imported only when asked for. Another installed package adds its own by an
+entry point in the group ``agent_relay.providers`` that names a `Provider` object; a built-in name
+cannot be taken over.
+"""
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import cast
+
+from relay_launchers.base import Provider
+
+ENTRY_POINT_GROUP = "agent_relay.providers"
+
+# Each package holds its provider as `PROVIDER`.
+_BUILT_IN = {"claude": "relay_launchers.claude", "codex": "relay_launchers.codex"}
+
+
+class UnknownProvider(Exception):  # noqa: N818 - reads as a sentence where it is raised
+    """No provider has that name; the message lists those there are."""
+
+
+def provider_names() -> list[str]:
+    """The names `find_provider` knows, built-in ones first."""
+    added = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return [*_BUILT_IN, *sorted(added - _BUILT_IN.keys())]
+
+
+def find_provider(name: str) -> Provider:
+    """The provider called `name`. Raises UnknownProvider."""
+    if name in _BUILT_IN:
+        return cast("Provider", import_module(_BUILT_IN[name]).PROVIDER)
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        return cast("Provider", entry.load())
+    raise UnknownProvider(
+        f"no provider is called {name!r}; there are: {', '.join(provider_names())}"
+    )
