@@ -1,0 +1,110 @@
+"""The command line: `relay-agentd`.
+
+A command's module is imported when it is called (or listed by ``--help``), and imports what is
+heavy inside its function, so that ``--help`` stays fast. Commands parse and print; what they do
+lives elsewhere. Here alone an error becomes one line on stderr and an exit status.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import Any, NoReturn, cast
+
+import click
+
+from relay_agentd import __version__
+
+# Heading → command → where it lives: the order is the order of `--help`.
+_SECTIONS: dict[str, dict[str, str]] = {
+    "Sessions on this machine": {
+        "run": "relay_agentd.cli.run",
+        "ps": "relay_agentd.cli.sessions",
+        "stop": "relay_agentd.cli.sessions",
+    },
+    "Talk over the relay": {
+        "agents": "relay_agentd.cli.agents",
+        "send": "relay_agentd.cli.send",
+        "inbox": "relay_agentd.cli.messages",
+        "thread": "relay_agentd.cli.messages",
+        "explain": "relay_agentd.cli.explain",
+        "tail": "relay_agentd.cli.tail",
+    },
+    "Machinery": {
+        "demo": "relay_agentd.cli.demo",
+        "up": "relay_agentd.cli.background",
+        "down": "relay_agentd.cli.background",
+        "serve": "relay_agentd.cli.serve",
+        "mcp": "relay_agentd.cli.mcp",
+    },
+}
+_MODULES = {name: module for section in _SECTIONS.values() for name, module in section.items()}
+
+_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """All commands, in the order of the help page."""
+        return list(_MODULES)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in _MODULES:
+            return None
+        return cast(
+            "click.Command", getattr(import_module(_MODULES[cmd_name]), f"{cmd_name}_command")
+        )
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands under their headings."""
+        for heading, commands in _SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name, self._summary(ctx, name)) for name in commands], col_spacing=3
+                )
+
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit=70) if command else ""
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    epilog="`relay-agentd COMMAND --help` shows options and examples.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="relay-agentd")
+def cli() -> None:
+    """AI coding sessions that find each other, talk and hand over work.
+
+    \b
+    relay-agentd run claude             Claude Code in this terminal, on the relay
+    relay-agentd run codex              Codex in this terminal, on the relay
+    relay-agentd send TO "a question"   speak to a session from anywhere
+    """
+
+
+def main() -> NoReturn:
+    """Run one command and exit with its status."""
+    try:
+        status: Any = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        _leave(error)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        # `relay-agentd tail | head -1`: the reader has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(error: click.ClickException) -> NoReturn:
+    error.show()
+    sys.exit(error.exit_code)
