@@ -1,1 +1,5 @@
-"""Claude Code: launch plan, plugin, hook program, evidence parsers."""
+"""Claude Code: plan, plugin, hook program, and the parsers of what it leaves behind."""
+
+from relay_launchers.claude.plan import ClaudeProvider
+
+PROVIDER = ClaudeProvider()

@@ -1,0 +1,125 @@
+"""How Claude Code is started on the relay: flags, plugin and environment of one launch.
+
+Plans only; nothing here spawns a session or writes a file.
+
+The person's arguments come last and unchanged. Ours go before them and end with a single-valued
+option, because Claude Code's list options (``--allowedTools``) would swallow a prompt after them.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from relay_launchers.base import (
+    CONTROL_VARIABLE,
+    FOLDER_VARIABLE,
+    SESSION_VARIABLE,
+    ApprovalMode,
+    Binary,
+    Command,
+    LaunchPlan,
+    LaunchRequest,
+)
+from relay_launchers.claude.arguments import Arguments, parse_arguments
+from relay_launchers.claude.find import find_claude, version_numbers
+from relay_launchers.claude.plugin_files import render_plugin
+
+RELAY_TOOLS: Final = "mcp__plugin_relay_relay__*"
+# Tells the hooks, and by them the adapter, not to use the messaging socket of this session.
+INBOUND_VARIABLE: Final = "AGENT_RELAY_CLAUDE_INBOUND"
+# `default` is called `manual` there; in between both names may be right, and `default` was
+# still taken by 2.1.330.
+_MANUAL_SINCE: Final = (2, 1, 330)
+
+
+class ClaudeProvider:
+    """Claude Code, as `relay_launchers.registry` holds it."""
+
+    name = "claude"
+
+    def __init__(self, new_session_id: Callable[[], str] = lambda: str(uuid.uuid4())) -> None:
+        self._new_session_id = new_session_id
+
+    def find(self, environment: Mapping[str, str]) -> Binary:
+        """Find the program. Raises ProviderNotFound."""
+        return find_claude(environment)
+
+    def plan(self, request: LaunchRequest) -> LaunchPlan:
+        """Decide how to start it."""
+        arguments = parse_arguments(request.arguments)
+        if not arguments.is_session:
+            return LaunchPlan(
+                provider=Command(
+                    argv=(str(request.binary.path), *request.arguments),
+                    environment=request.environment,
+                    cwd=request.cwd,
+                ),
+                on_relay=False,
+            )
+        plugin = request.folder / "claude-plugin"
+        session_id = None if arguments.chooses_conversation else self._new_session_id()
+        return LaunchPlan(
+            provider=Command(
+                argv=(
+                    str(request.binary.path),
+                    *(("--session-id", session_id) if session_id else ()),
+                    *_approval_flags(request.approval, arguments, request.binary),
+                    "--plugin-dir",
+                    str(plugin),
+                    *request.arguments,
+                ),
+                environment=_environment(request, arguments),
+                cwd=request.cwd,
+            ),
+            provider_session_id=session_id or arguments.session_id,
+            files=render_plugin(
+                plugin,
+                python=request.python,
+                pipe=request.pipe,
+                mode=request.approval,
+                folder=request.folder,
+            ),
+            approval_overrides=arguments.approval_overrides,
+        )
+
+
+def _approval_flags(
+    approval: ApprovalMode, arguments: Arguments, binary: Binary
+) -> tuple[str, ...]:
+    """The mode's flags. List options add up over repetitions, so ours never take from the
+    person's own; a permission mode the person wrote replaces ours."""
+    flags: list[str] = []
+    if approval == "read-only":
+        flags += ["--disallowedTools", "Edit", "Write", "NotebookEdit"]
+        flags += ["--allowedTools", "Read", "Grep", "Glob", RELAY_TOOLS]
+    else:
+        flags += ["--allowedTools", RELAY_TOOLS]
+    if approval != "open" and not arguments.sets_permission_mode:
+        flags += ["--permission-mode", _permission_mode(approval, binary)]
+    return tuple(flags)
+
+
+def _permission_mode(approval: ApprovalMode, binary: Binary) -> str:
+    if approval == "read-only":
+        return "dontAsk"
+    return "manual" if version_numbers(binary.version) >= _MANUAL_SINCE else "default"
+
+
+def _environment(request: LaunchRequest, arguments: Arguments) -> dict[str, str]:
+    environment = dict(request.environment)
+    environment[SESSION_VARIABLE] = request.session_key
+    environment[CONTROL_VARIABLE] = str(request.control_socket)
+    environment[FOLDER_VARIABLE] = str(request.folder)
+    environment.pop(INBOUND_VARIABLE, None)
+    if arguments.may_bypass_permissions:
+        # A session that bypasses permissions holds what comes in by its socket behind a dialog.
+        # `crossSessionInbound: accept` would lift that for every other local session as well,
+        # which is the person's choice and not ours: the doorbell is used instead.
+        environment[INBOUND_VARIABLE] = "bell"
+    return environment
+
+
+def bell_path(folder: Path) -> Path:
+    """The file whose change makes a session look for mail."""
+    return folder / "bell"
