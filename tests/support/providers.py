@@ -23,6 +23,14 @@ CliName = Literal["codex", "claude-2.1.197", "claude-2.1.330"]
 MARKER = "AGENT_RELAY_TEST_HOME"
 """In the environment of everything a test starts; its value is the home's folder."""
 
+READY: dict[CliName, str] = {
+    "codex": r"gpt-5\.1-codex default",
+    "claude-2.1.197": "^\u276f",
+    "claude-2.1.330": "^\u276f",
+}
+"""What a provider's screen shows once it takes prompts. (Codex shows its composer earlier, and
+then keeps what is submitted.)"""
+
 DUMMY_KEY = "dummy-key"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _VARIABLES: dict[CliName, str] = {

@@ -248,7 +248,8 @@ def _handler_for(stand_in: StandIn) -> type[BaseHTTPRequestHandler]:
                 self._answer(*stand_in.other("POST", self.path))
                 return
             body = json.loads(raw)
-            recorded = stand_in.take(self.path, dict(self.headers), body)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            recorded = stand_in.take(self.path, headers, body)
             stand_in.pause(recorded.step.delay)
             stand_in.pause_for(recorded.step.hold)
             if isinstance(recorded.step.action, Fail):

@@ -34,8 +34,8 @@ class StandInOpenAI(StandIn):
         return path.endswith("/responses")
 
     def is_main(self, headers: Mapping[str, str], body: dict[str, Any]) -> bool:
-        # The helper thread that finds a title is offered no tools.
-        return bool(body.get("tools"))
+        metadata = json.loads(headers.get("x-codex-turn-metadata", "{}"))
+        return metadata.get("thread_source", "user") == "user"
 
     def conversation(self, body: dict[str, Any]) -> Conversation:
         items = _items(body)
