@@ -62,6 +62,10 @@ class SessionPort(Protocol):
     def proved(self, delivery_id: str, *, via: str) -> None:
         """The delivery was seen in the session's own turn or transcript."""
 
+    def lost(self, delivery_id: str) -> None:
+        """Handed over or taken at the doorbell, but it did not arrive and will not any more
+        (the adapter looked for evidence): offer it again, the adapter now knows a better way."""
+
     def ready(self) -> None:
         """Pushing is worth another try."""
 
@@ -78,8 +82,13 @@ class Adapter(Protocol):
     async def find_evidence(self, delivery: Delivery) -> bool | None:
         """Is the delivery in the context (or queued to enter)? None: cannot tell yet."""
 
-    async def hook(self, event: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A hook of this session reports `event`; answer what the hook prints (may be empty)."""
+    async def hook(
+        self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        """A hook of this session reports `event`; answer what the hook prints (may be empty).
+
+        `environment` holds what the hook passes on of its own environment.
+        """
 
     def outstanding(self, deliveries: list[Delivery]) -> None:
         """These were handed and lack proof (given at start, and after each change)."""
