@@ -1,0 +1,310 @@
+"""What the tools of a session do: arguments in, a text for a model out, `ToolBackend` between.
+
+Owns nothing; runs on the daemon's loop. Knows no MCP (that is `relay_agentd.mcp_server`) and no
+HTTP (that is behind the backend). The sender is always the session's agent, never an argument.
+Every failure is a sentence that says what to do next.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, Protocol
+
+from relay_agentd.errors import RelayRefused, RelayUnreachable
+from relay_agentd.tool_specs import MAX_INBOX, TOOLS
+from relay_launchers.frame import frame_batch, visible
+from relay_server.wire import BUILT_IN_AGENTS, MAX_BODY_BYTES, AgentStatus, Reachability
+
+Message = Mapping[str, Any]
+"""The API's message object."""
+
+MAX_AGENTS_SHOWN: Final = 60
+
+_REACHABILITY_HINTS: Final[Mapping[str, str]] = {
+    Reachability.PUSH: "push",
+    Reachability.BOUNDARY: "sees mail after its turn",
+    Reachability.POLL: "sees mail when it looks",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """What a session pulls instead of waiting for it to be pushed."""
+
+    messages: Sequence[Message]
+    left: int = 0
+    """Pending beyond the limit."""
+    on_the_way: int = 0
+    """Already offered to the session and not yet proved: they will appear by themselves."""
+
+
+class ToolBackend(Protocol):
+    """What the daemon offers the tools. `key` is an idempotency key: a call that a restarted
+    daemon gets a second time has the same key and must have no second effect."""
+
+    def agent_id(self, session_key: str) -> str | None:
+        """The agent this session speaks as; None while it is not registered."""
+
+    async def submit(
+        self, session_key: str, message: Mapping[str, Any], *, key: str
+    ) -> Message | None:
+        """POST /api/messages with `from` the session's agent, by way of the durable outbox: on
+        disk before anything is sent. Waits some seconds for the relay. None: it is queued and
+        goes out later. Raises: RelayRefused, and then it has left the outbox."""
+
+    async def claim(self, session_key: str, message_id: int, *, key: str) -> Message:
+        """POST /api/messages/{id}/claim. Raises: RelayRefused, RelayUnreachable."""
+
+    async def complete(
+        self, session_key: str, message_id: int, result: str | None, *, key: str
+    ) -> Message:
+        """POST /api/messages/{id}/complete. Raises: RelayRefused, RelayUnreachable."""
+
+    async def agents(self, query: str | None) -> Sequence[Mapping[str, Any]]:
+        """GET /api/agents?q=. Raises: RelayRefused, RelayUnreachable."""
+
+    async def agent(self, agent_id: str) -> Mapping[str, Any] | None:
+        """GET /api/agents/{id}; None when that cannot be had at once. Never raises."""
+
+    def take_mail(self, session_key: str, limit: int, *, key: str) -> Mail:
+        """Pending inbox rows of this session, oldest first. In one transaction they become
+        `read` (so no push repeats them, and the relay is told) and are bound to `key`: the same
+        key gets the same messages again, because the first answer may have been lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the model reads."""
+
+    text: str
+    is_error: bool = False
+
+
+def idempotency_key(instance: str, request_id: int | str) -> str:
+    """Names one call of one pipe for ever (1 and "1" are different requests)."""
+    return "mcp-" + sha256(f"{instance} {json.dumps(request_id)}".encode()).hexdigest()[:40]
+
+
+async def call_tool(
+    backend: ToolBackend, session_key: str, name: str, arguments: Mapping[str, Any], *, key: str
+) -> ToolResult:
+    """Carry out one call. Never raises for anything a model or the relay did wrong."""
+    tool = _TOOLS.get(name)
+    if tool is None:
+        return ToolResult(f"There is no tool {name}.", is_error=True)
+    agent_id = backend.agent_id(session_key)
+    if agent_id is None:
+        return ToolResult("This session is not on the relay yet: try again soon.", is_error=True)
+    call = _Call(backend, session_key, agent_id, arguments, key)
+    try:
+        call.reject_unknown(name)
+        return ToolResult(await tool(call))
+    except _BadArgument as error:
+        return ToolResult(str(error), is_error=True)
+    except RelayUnreachable:
+        return ToolResult(
+            "The relay cannot be reached now, and nothing was changed. Try again later "
+            "(relay_send and relay_reply work meanwhile: they wait for it).",
+            is_error=True,
+        )
+    except RelayRefused as refusal:
+        return ToolResult(_explain(refusal, arguments), is_error=True)
+
+
+class _BadArgument(Exception):  # noqa: N818 - reads as what happened
+    """The model called the tool wrongly."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call and the reading of its arguments."""
+
+    backend: ToolBackend
+    session_key: str
+    agent_id: str
+    arguments: Mapping[str, Any]
+    key: str
+
+    def reject_unknown(self, name: str) -> None:
+        known = next(spec.arguments for spec in TOOLS if spec.name == name)
+        unknown = sorted(set(self.arguments) - set(known))
+        if unknown:
+            raise _BadArgument(
+                f"{name} has no argument {', '.join(unknown)}; it takes {', '.join(known)}."
+            )
+
+    def text(self, name: str) -> str | None:
+        value = self.arguments.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        raise _BadArgument(f"{name} must be a string.")
+
+    def required_text(self, name: str) -> str:
+        value = self.text(name)
+        if not value:
+            raise _BadArgument(f"{name} must be a string that is not empty.")
+        return value
+
+    def body(self) -> str:
+        body = self.required_text("body")
+        size = len(body.encode(errors="replace"))
+        if size > MAX_BODY_BYTES:
+            raise _BadArgument(
+                f"body has {size} bytes, more than the {MAX_BODY_BYTES} a message may have: "
+                "send a summary and where to find the rest."
+            )
+        return body
+
+    def message_id(self) -> int:
+        value = self.arguments.get("message_id")
+        digits = str(value).strip().removeprefix("[").removeprefix("msg:").removesuffix("]")
+        if isinstance(value, bool) or not digits.isdecimal() or int(digits) < 1:
+            raise _BadArgument("message_id must be the number N of a message [msg:N].")
+        return int(digits)
+
+    def limit(self) -> int:
+        value = self.arguments.get("limit", 20)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise _BadArgument(f"limit must be a number from 1 to {MAX_INBOX}.")
+        return min(value, MAX_INBOX)
+
+    def flag(self, name: str) -> bool | None:
+        value = self.arguments.get(name)
+        if value is None or isinstance(value, bool):
+            return value
+        raise _BadArgument(f"{name} must be true or false.")
+
+
+async def _send(call: _Call) -> str:
+    message: dict[str, Any] = {
+        "to": call.required_text("to"),
+        "body": call.body(),
+        "subject": call.text("subject"),
+        "channel": call.text("channel"),
+        "priority": call.text("priority"),
+        "claimable": call.flag("claimable"),
+    }
+    given = {name: value for name, value in message.items() if value is not None}
+    sent = await call.backend.submit(call.session_key, given, key=call.key)
+    return await _sent_text(call, sent)
+
+
+async def _reply(call: _Call) -> str:
+    message = {"replyTo": call.message_id(), "body": call.body()}
+    sent = await call.backend.submit(call.session_key, message, key=call.key)
+    return await _sent_text(call, sent)
+
+
+async def _sent_text(call: _Call, sent: Message | None) -> str:
+    if sent is None:
+        return (
+            "Queued: the relay cannot be reached now. It will be sent by itself when the relay "
+            "is back; do not send it again."
+        )
+    what = f"message {sent['id']} to {sent['to']}"
+    if sent.get("held"):
+        return (
+            f"Stored as {what}, but held back until a person lets it through (this thread has "
+            "too many messages). Do not send it again; go on with something else."
+        )
+    return f"Sent as {what}{await _receivers(call, sent)}"
+
+
+async def _receivers(call: _Call, sent: Message) -> str:
+    target, count = str(sent["to"]), sent.get("recipients")
+    if target in BUILT_IN_AGENTS:
+        return "."
+    if ":" not in target and target != "broadcast":
+        agent = await call.backend.agent(target)
+        return f" ({_presence(agent)})." if agent else "."
+    if count == 0:
+        return ": no agent matches at present, so nobody gets it. relay_agents lists who is there."
+    return f": {count} agent{'' if count == 1 else 's'}."
+
+
+async def _inbox(call: _Call) -> str:
+    mail = call.backend.take_mail(call.session_key, call.limit(), key=call.key)
+    parts = [frame_batch(mail.messages, agent_id=call.agent_id)] if mail.messages else []
+    if mail.left:
+        parts.append(f"{mail.left} more: call relay_inbox again.")
+    if mail.on_the_way:
+        parts.append(f"{mail.on_the_way} more on the way into this session by themselves.")
+    return "\n".join(parts) or "No unread mail. New mail comes in by itself."
+
+
+async def _agents(call: _Call) -> str:
+    query = call.text("query") or None
+    agents = await call.backend.agents(query)
+    shown = sorted(agents, key=lambda agent: agent.get("status") == AgentStatus.OFFLINE)
+    lines = [_agent_line(agent, call.agent_id) for agent in shown[:MAX_AGENTS_SHOWN]]
+    if len(agents) > MAX_AGENTS_SHOWN:
+        lines.append(f"{len(agents) - MAX_AGENTS_SHOWN} more: narrow it with query.")
+    return "\n".join(lines) or f"No agent matches {query!r}; leave query out to see all."
+
+
+async def _claim(call: _Call) -> str:
+    number = call.message_id()
+    claimed = await call.backend.claim(call.session_key, number, key=call.key)
+    until = (claimed.get("claim") or {}).get("expiresAt")
+    return (
+        f"Message {number} is yours{f' until {until}' if until else ''}. When the work is done: "
+        f"relay_complete message_id={number}."
+    )
+
+
+async def _complete(call: _Call) -> str:
+    number, result = call.message_id(), call.text("result") or None
+    await call.backend.complete(call.session_key, number, result, key=call.key)
+    return f"Message {number} is completed" + (
+        ", and its sender gets your result." if result else "."
+    )
+
+
+_TOOLS: Final[Mapping[str, Callable[[_Call], Awaitable[str]]]] = {
+    "relay_send": _send,
+    "relay_reply": _reply,
+    "relay_inbox": _inbox,
+    "relay_agents": _agents,
+    "relay_claim": _claim,
+    "relay_complete": _complete,
+}
+
+
+def _agent_line(agent: Mapping[str, Any], own_id: str) -> str:
+    words = [(name, agent[name]) for name in ("project", "machine") if agent.get(name)]
+    for name, word in (("tags", "tag"), ("capabilities", "cap"), ("channels", "channel")):
+        words.extend((word, value) for value in agent.get(name) or ())
+    details = [_presence(agent), *(f"{word}:{value}" for word, value in words)]
+    label = f' "{agent["label"]}"' if agent.get("label") else ""
+    you = " (you)" if agent["id"] == own_id else ""
+    return visible(f"{agent['id']}{you}{label}: {', '.join(details)}").replace("\n", " ")
+
+
+def _presence(agent: Mapping[str, Any]) -> str:
+    status = str(agent.get("status"))
+    if status == AgentStatus.OFFLINE:
+        return "offline, gets mail when it is back"
+    hint = _REACHABILITY_HINTS.get(str(agent.get("reachability")))
+    return f"{status}, {hint}" if hint else status
+
+
+def _explain(refusal: RelayRefused, arguments: Mapping[str, Any]) -> str:
+    """A refusal of the relay as a sentence that says what to do."""
+    problem, number = refusal.problem, arguments.get("message_id")
+    suggestions = ", ".join(str(name) for name in problem.get("suggestions") or ())
+    retry = problem.get("retryAfter") or problem.get("retryAfterSeconds")
+    sentences = {
+        "agent_not_found": f"No agent {arguments.get('to')} on the relay. "
+        + (f"Did you mean {suggestions}?" if suggestions else "relay_agents lists all."),
+        "message_not_found": f"There is no message {number}.",
+        "already_claimed": f"Message {number} is already claimed by "
+        f"{problem.get('claimedBy', 'another agent')}: leave it to them.",
+        "not_claimable": f"Message {number} cannot be claimed: {refusal}",
+        "not_owner": f"Message {number} is not claimed by you (any more): relay_claim it first.",
+        "rate_limited": f"Too many messages: wait {retry or 60} seconds, then go on.",
+    }
+    if refusal.code in sentences:
+        return sentences[refusal.code]
+    fields = [f"{e.get('field')}: {e.get('message')}" for e in problem.get("errors") or ()]
+    return f"The relay refused this: {'; '.join(fields) or refusal} ({refusal.code})."

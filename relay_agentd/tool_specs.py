@@ -1,0 +1,99 @@
+"""The tools as a model sees them: names, descriptions, argument schemas.
+
+Every byte here is paid by every session's first request, so words are few (all of it has to stay
+under 4 KB, see tests/mcp). What the tools do is in `relay_agentd.session_tools`. Pure data.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from relay_server.wire import Priority
+
+MAX_INBOX: Final = 50
+
+INSTRUCTIONS: Final = (
+    "Talk with other AI coding sessions and people on Agent Relay. Mail comes in by itself as "
+    "`[msg:N] from SENDER ...`; answer it with relay_reply. Do not poll relay_inbox."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """One tool as it is listed."""
+
+    name: str
+    description: str
+    arguments: dict[str, dict[str, Any]]
+    required: tuple[str, ...] = ()
+    read_only: bool = False
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of its arguments."""
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": self.arguments,
+            "additionalProperties": False,
+        }
+        return schema | {"required": list(self.required)} if self.required else schema
+
+
+_TEXT: Final = {"type": "string"}
+_NUMBER: Final = {"type": "integer"}
+
+TOOLS: Final = (
+    ToolSpec(
+        name="relay_send",
+        description="Send a message to other agents or people. The answer comes later, as mail.",
+        arguments={
+            "to": {
+                "type": "string",
+                "description": "agent id, tag:X, cap:X, label:X, broadcast, or operator (people)",
+            },
+            "body": _TEXT,
+            "subject": _TEXT,
+            "channel": {"type": "string", "description": "narrows `to` to this channel"},
+            "priority": {
+                "enum": [priority.value for priority in Priority],
+                "description": "urgent interrupts",
+            },
+            "claimable": {
+                "type": "boolean",
+                "description": "work that exactly one receiver should take",
+            },
+        },
+        required=("to", "body"),
+    ),
+    ToolSpec(
+        name="relay_reply",
+        description="Answer message N: goes to its sender, in its thread.",
+        arguments={"message_id": _NUMBER, "body": _TEXT},
+        required=("message_id", "body"),
+    ),
+    ToolSpec(
+        name="relay_inbox",
+        description="Show mail that has not reached this conversation yet, and mark it read.",
+        arguments={"limit": {"type": "integer", "minimum": 1, "maximum": MAX_INBOX}},
+    ),
+    ToolSpec(
+        name="relay_agents",
+        description="List the agents on the relay: id, label, state, project, tags, capabilities.",
+        arguments={"query": {"type": "string", "description": "only those containing this"}},
+        read_only=True,
+    ),
+    ToolSpec(
+        name="relay_claim",
+        description="Take a claimable message before acting on it; only one agent gets it. "
+        "Claim again to keep it longer than 15 minutes.",
+        arguments={"message_id": _NUMBER},
+        required=("message_id",),
+    ),
+    ToolSpec(
+        name="relay_complete",
+        description="Finish a message you claimed.",
+        arguments={
+            "message_id": _NUMBER,
+            "result": {"type": "string", "description": "sent as reply"},
+        },
+        required=("message_id",),
+    ),
+)
