@@ -53,6 +53,10 @@ class SessionPort(Protocol):
     ) -> None:
         """The conversation is known (first time, or another one after /clear, /new)."""
 
+    def introduction(self) -> str:
+        """What the session is told once at its start (`relay_launchers.frame.introduction`);
+        empty until `opened` was called."""
+
     def status(self, status: AgentStatus, detail: str | None = None) -> None:
         """Busy, idle or waiting, from the provider's own signal."""
 
