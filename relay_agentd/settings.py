@@ -73,9 +73,6 @@ def _setting(
     return field(default=default, metadata=metadata, repr=not secret)
 
 
-_OPEN: Final = ApprovalMode.OPEN
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything about this machine that a person can set."""
@@ -83,7 +80,9 @@ class Settings:
     url: str = _setting("AGENT_RELAY_URL", _parse_url, f"http://localhost:{DEFAULT_PORT}")
     token: str | None = _setting("AGENT_RELAY_TOKEN", _parse_token, None, secret=True)
     capabilities: tuple[str, ...] = _setting("AGENT_RELAY_CAPS", _parse_names, ("chat",))
-    approval: ApprovalMode = _setting("AGENT_RELAY_APPROVAL", _parse_approval, _OPEN)
+    approval: ApprovalMode = _setting(  # noqa: RUF009 - makes a field, as the others
+        "AGENT_RELAY_APPROVAL", _parse_approval, ApprovalMode.OPEN
+    )
     profile: str | None = _setting("AGENT_RELAY_PROFILE", str, None)
     tags: tuple[str, ...] = _setting("AGENT_RELAY_TAGS", _parse_names, ())
     label: str | None = _setting("AGENT_RELAY_LABEL", _parse_label, None)
