@@ -1,0 +1,62 @@
+"""Prepares what the tests need, runs them, and says how many passed, failed and were skipped."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from scripts.testing import chromium, clis, environment
+from scripts.testing.stages import Counts, Stages
+from scripts.testing.tools import PreparationError, say
+
+ORDINARY = "not real_cli and not browser"
+
+
+def main() -> int:
+    """The whole run."""
+    parser = argparse.ArgumentParser(prog="scripts/test")
+    parser.add_argument("--fast", action="store_true", help="no real providers and no browser")
+    parser.add_argument("--fix", action="store_true", help=argparse.SUPPRESS)
+    options, selection = parser.parse_known_args()
+    try:
+        venv = environment.virtual_environment()
+        if options.fix:
+            return Stages(venv, {}).fix()
+        variables = {"AGENT_RELAY_TEST_WHEELS": str(environment.dependency_wheels(venv))}
+    except PreparationError as failure:
+        print(f"scripts/test: {failure}", file=sys.stderr)
+        return 1
+    if not options.fast:
+        variables |= _fetch_programs(venv)
+    counts = _run(Stages(venv, variables), selection, fast=options.fast)
+    print(counts, flush=True)
+    return 1 if counts.failed else 0
+
+
+def _fetch_programs(venv: Path) -> dict[str, str]:
+    """What the tests of real programs need. What is missing they report themselves, by name."""
+    try:
+        clis.fetch_all(venv)
+    except PreparationError as failure:
+        say(str(failure))
+    try:
+        return {chromium.VARIABLE: chromium.find_or_install()}
+    except PreparationError as failure:
+        say(str(failure))
+        return {}
+
+
+def _run(stages: Stages, selection: list[str], *, fast: bool) -> Counts:
+    """Lint and all tests, or just the selected ones."""
+    if selection:
+        return stages.pytest("selected", [*(["-m", ORDINARY] if fast else []), *selection])
+    # Ordinary tests share nothing and run side by side; real providers and the browser need the
+    # machine to themselves, or their time limits would measure the neighbours.
+    counts = stages.lint() + stages.pytest("ordinary", ["-m", ORDINARY, "-n", "2"])
+    if not fast:
+        counts += stages.pytest("real-cli", ["-m", "real_cli"])
+        counts += stages.pytest("browser", ["-m", "browser and not real_cli"])
+    return counts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The tests' own virtual environment, and the wheels a clean installation is tried with."""
+
+import hashlib
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+from scripts.testing.tools import CACHE, ROOT, built_folder, run_quietly, say
+
+
+def virtual_environment() -> Path:
+    """The environment's folder: made anew when `pyproject.toml`, Python or the place changes.
+
+    It is not moved into place like the other cached folders, because its scripts hold its path;
+    the stamp, written last, says that it is complete.
+    """
+    key = _key(sys.version, str(ROOT), (ROOT / "pyproject.toml").read_text())
+    folder = CACHE / f"venv-{key}"
+    stamp = folder / "complete"
+    if stamp.exists():
+        say(f"using {folder.relative_to(ROOT)}")
+        return folder
+    say(f"making {folder.relative_to(ROOT)} with Python {sys.version.split()[0]}")
+    venv.create(folder, clear=True, with_pip=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    pip.append("--disable-pip-version-check")
+    # Dependency groups need pip 25.1, newer than what older Pythons bring along.
+    run_quietly([*pip, "--upgrade", "pip"], "upgrading pip")
+    groups = ["--group", "test", "--group", "lint"]
+    run_quietly([*pip, *groups, "--editable", ROOT], "installing Agent Relay and the test tools")
+    stamp.touch()
+    return folder
+
+
+def dependency_wheels(environment: Path) -> Path:
+    """A folder with wheels of all run-time dependencies, so that installing needs no network."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    dependencies = project["project"]["dependencies"]
+    folder = CACHE / f"wheels-{_key(sys.version, *dependencies)}"
+    if not folder.exists():
+        with built_folder(folder) as filled:
+            pip = [environment / "bin" / "python", "-m", "pip", "wheel", "--quiet"]
+            run_quietly([*pip, "--wheel-dir", filled, *dependencies], "fetching the dependencies")
+    return folder
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
