@@ -8,7 +8,6 @@ Runs on the daemon's loop; owns nothing beyond one connection.
 
 import asyncio
 import contextlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import anyio
@@ -17,6 +16,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.shared.message import SessionMessage
 
+from relay_agentd import __version__
 from relay_agentd.session_tools import ToolBackend, call_tool, idempotency_key
 from relay_agentd.tool_specs import INSTRUCTIONS, TOOLS
 
@@ -75,7 +75,7 @@ def _build(session_key: str, instance: str, backend: ToolBackend) -> Server[Any]
 
     server: Server[Any] = Server(
         "agent-relay",
-        version=_version(),
+        version=__version__,
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=on_call,
@@ -115,10 +115,3 @@ async def _write(
             line = item.message.model_dump_json(by_alias=True, exclude_unset=True)
             writer.write(line.encode() + b"\n")
             await writer.drain()
-
-
-def _version() -> str:
-    try:
-        return version("agent-relay")
-    except PackageNotFoundError:
-        return "0"
