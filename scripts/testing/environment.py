@@ -23,12 +23,10 @@ def virtual_environment() -> Path:
         return folder
     say(f"making {folder.relative_to(ROOT)} with Python {sys.version.split()[0]}")
     venv.create(folder, clear=True, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    pip.append("--disable-pip-version-check")
     # Dependency groups need pip 25.1, newer than what older Pythons bring along.
-    run_quietly([*pip, "--upgrade", "pip"], "upgrading pip")
-    groups = ["--group", "test", "--group", "lint"]
-    run_quietly([*pip, *groups, "--editable", ROOT], "installing Agent Relay and the test tools")
+    pip(folder, "upgrading pip", "install", "--upgrade", "pip")
+    everything = ["--group", "test", "--group", "lint", "--editable", str(ROOT)]
+    pip(folder, "installing Agent Relay and the test tools", "install", *everything)
     stamp.touch()
     return folder
 
@@ -40,9 +38,20 @@ def dependency_wheels(environment: Path) -> Path:
     folder = CACHE / f"wheels-{_key(sys.version, *dependencies)}"
     if not folder.exists():
         with built_folder(folder) as filled:
-            pip = [environment / "bin" / "python", "-m", "pip", "wheel", "--quiet"]
-            run_quietly([*pip, "--wheel-dir", filled, *dependencies], "fetching the dependencies")
+            wanted = ["--wheel-dir", str(filled), *dependencies]
+            pip(environment, "fetching the dependencies' wheels", "wheel", *wanted)
     return folder
+
+
+def pip(environment: Path, purpose: str, command: str, *arguments: str) -> None:
+    """Runs the environment's pip.
+
+    Raises:
+        PreparationError: it failed.
+    """
+    python = str(environment / "bin" / "python")
+    options = ["--quiet", "--disable-pip-version-check"]
+    run_quietly([python, "-m", "pip", command, *options, *arguments], purpose)
 
 
 def _key(*parts: str) -> str:

@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 
 def run_quietly(
-    argv: Sequence[str | Path], purpose: str, environment: Mapping[str, str] | None = None
+    argv: Sequence[str], purpose: str, environment: Mapping[str, str] | None = None
 ) -> None:
     """Runs a program; says what for and how long it took.
 
@@ -32,7 +32,7 @@ def run_quietly(
     say(f"{purpose} ...")
     started = time.monotonic()
     done = subprocess.run(
-        [str(word) for word in argv],
+        argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
