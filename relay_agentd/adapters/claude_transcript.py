@@ -5,7 +5,7 @@ least every `TICK_SECONDS`, because events get lost and folders appear late.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +59,7 @@ def last_sighting(transcripts: Iterable[str], text: str) -> Sighting | None:
     return found
 
 
-async def changes(folders: Sequence[Path]) -> AsyncIterator[None]:
+async def changes(folders: Sequence[Path]) -> AsyncGenerator[None]:
     """Yield whenever something changes in one of these folders, and at every tick."""
     present = [folder for folder in folders if folder.is_dir()]
     if not present:
