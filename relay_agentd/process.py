@@ -1,0 +1,181 @@
+"""Processes: who they are, whether they live, and how they are started and ended.
+
+The only module with psutil, subprocess and signals. A process is (pid, creation time): both are
+compared before every signal, on Linux through a pidfd, so that a recycled pid is never hit.
+Everything async runs on the daemon's loop.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from relay_agentd.clock import monotonic
+from relay_launchers.base import SESSION_VARIABLE
+
+# psutil derives creation times from the boot time, which moves a little with the clock. No pid
+# is used again within that time.
+_SAME_TIME_SECONDS = 2.0
+_POLL_SECONDS = 1.0
+_HAS_PIDFD = hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """Names one process for ever."""
+
+    pid: int
+    created: float
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """The process that has this pid now."""
+        try:
+            return cls(pid, psutil.Process(pid).create_time())
+        except psutil.Error:
+            return None
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """From the control socket's form. Raises: ValueError."""
+        pid, created = (
+            (value.get("pid"), value.get("created")) if isinstance(value, dict) else (0, 0)
+        )
+        if type(pid) is not int or pid <= 1 or not isinstance(created, int | float):
+            raise ValueError("a process is {pid, created}")
+        return cls(pid, float(created))
+
+    def is_alive(self) -> bool:
+        """Does it still run? A zombie does not."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < _SAME_TIME_SECONDS
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            # Not ours to look at, so not the one we started.
+            return False
+
+
+def send_signal(process: ProcessId, signum: signal.Signals) -> bool:
+    """Signal exactly this process; False when it is gone."""
+    if not _HAS_PIDFD:
+        if not process.is_alive():
+            return False
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process.pid, signum)
+        return True
+    descriptor = _open_pidfd(process)
+    if descriptor is None:
+        return False
+    try:
+        signal.pidfd_send_signal(descriptor, signum)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+async def wait_gone(process: ProcessId) -> None:
+    """Return when the process has ended."""
+    descriptor = _open_pidfd(process) if _HAS_PIDFD else None
+    if descriptor is None:
+        while process.is_alive():
+            await asyncio.sleep(_POLL_SECONDS)
+        return
+    loop = asyncio.get_running_loop()
+    gone = loop.create_future()
+
+    def on_readable() -> None:
+        if not gone.done():
+            gone.set_result(None)
+
+    loop.add_reader(descriptor, on_readable)
+    try:
+        await gone
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def terminate(processes: Iterable[ProcessId], *, grace: float) -> None:
+    """End all of them: TERM, up to `grace` seconds, KILL. Returns when they are gone."""
+    ending = [process for process in processes if send_signal(process, signal.SIGTERM)]
+    waits = [asyncio.ensure_future(wait_gone(process)) for process in ending]
+    if not waits:
+        return
+    deadline = monotonic() + grace
+    await asyncio.wait(waits, timeout=max(0.0, deadline - monotonic()))
+    for process, wait in zip(ending, waits, strict=True):
+        if not wait.done():
+            # A stopped process only takes KILL.
+            send_signal(process, signal.SIGKILL)
+    # A process in an uninterruptible call dies when that returns: not worth waiting for.
+    _, lasting = await asyncio.wait(waits, timeout=1.0)
+    for wait in lasting:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+def spawn_detached(
+    argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path, log: Path
+) -> ProcessId | None:
+    """Start a program in a session of its own, with nothing but `log` to write to."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            argv,
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    # Not our child to wait for; the interpreter would warn of a handle that is dropped.
+    child.returncode = 0
+    return ProcessId.of(child.pid)
+
+
+def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]:
+    """Our own programs that a dead session left running.
+
+    Only those whose command line names one of `programs` (our pipe, our hook, the session's
+    folder) and whose environment carries the session's key: a person's own programs may inherit
+    that environment and are never touched. Reads the whole process table: call it in a thread.
+    """
+    found = []
+    own = os.getuid()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid == os.getpid() or process.uids().real != own:
+                continue
+            if not any(program in word for word in process.cmdline() for program in programs):
+                continue
+            if process.environ().get(SESSION_VARIABLE) == session_key:
+                found.append(ProcessId(process.pid, process.create_time()))
+    return found
+
+
+def _open_pidfd(process: ProcessId) -> int | None:
+    """A handle to exactly this process. Opened first and compared after, so nothing can change
+    in between."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+    except OSError:
+        # No descriptors left, or an old kernel.
+        return None
+    if process.is_alive():
+        return descriptor
+    os.close(descriptor)
+    return None
