@@ -39,7 +39,6 @@ LAST_RETRY: Final = 0.5
 CHUNK: Final = 65536
 # Nothing legal comes near it (a message body is at most 64 KiB): what does is no protocol.
 MAX_LINE: Final = 8 * 1024 * 1024
-PROTOCOL_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 REPLAY_ID: Final = "agent-relay-pipe-replay"
 
 LOST: Final = (
@@ -61,24 +60,25 @@ def encode(message: Message) -> bytes:
 
 
 def decode(line: bytes) -> Message | None:
-    """The object on a line, None when it is not one."""
+    """The message on a line, None when it is none (`params` by position are not MCP's)."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return message if isinstance(message, dict) else None
+    is_message = isinstance(message, dict) and isinstance(message.get("params") or {}, dict)
+    return message if is_message else None
 
 
 class Waiting:
     """A request of the client's that has no answer yet."""
 
-    __slots__ = ("line", "message", "sent", "since")
+    __slots__ = ("line", "message", "sendings", "since")
 
     def __init__(self, message: Message, line: bytes, now: float) -> None:
         self.message = message
         self.line = line
         self.since = now
-        self.sent = False
+        self.sendings = 0
 
     def deadline(self) -> float:
         """When it is answered here, if the daemon stays away."""
@@ -86,7 +86,7 @@ class Waiting:
 
 
 class Conversation:
-    """What the client has said, as far as another daemon would have to be told it."""
+    """What the client has said, as far as another daemon would have to hear it. Knows no clock."""
 
     def __init__(self) -> None:
         self.initialize: Message | None = None
@@ -94,25 +94,25 @@ class Conversation:
         self.waiting: dict[str, Waiting] = {}
         self.tools_withheld = False
 
-    def note_from_client(self, message: Message, line: bytes, now: float) -> None:
-        """Remember a request or a step of the handshake."""
+    def note_from_client(self, message: Message, line: bytes, now: float) -> Waiting | None:
+        """Remember a step of the handshake, and what wants an answer (it is returned)."""
         method = message.get("method")
         if method == "initialize" and "id" in message:
             self.initialize = message
         elif method == "notifications/initialized":
             self.initialized = line
         elif method == "notifications/cancelled":
-            params = message.get("params")
-            if isinstance(params, dict):
-                self.waiting.pop(json.dumps(params.get("requestId")), None)
-        if method is not None and "id" in message:
-            self.waiting[json.dumps(message["id"])] = Waiting(message, line, now)
+            cancelled = (message.get("params") or {}).get("requestId")
+            self.waiting.pop(json.dumps(cancelled), None)
+        if method is None or "id" not in message:
+            return None
+        request = self.waiting[json.dumps(message["id"])] = Waiting(message, line, now)
+        return request
 
     def wants(self, message: Message) -> bool:
         """Is this from the daemon for the client? Not an answer to a replay, or a second one."""
-        if "method" in message:
-            return True
-        return self.waiting.pop(json.dumps(message.get("id")), None) is not None
+        # A request of the daemon's own may carry the number of one of the client's.
+        return "method" in message or bool(self.waiting.pop(json.dumps(message.get("id")), None))
 
     def greeting(self) -> bytes | None:
         """The client's `initialize` for a new daemon, when it already has its answer."""
@@ -124,14 +124,15 @@ class Conversation:
         """What a daemon that knows the client must hear again."""
         lines = [self.initialized] if self.initialized and self.greeting() else []
         for request in self.waiting.values():
-            request.sent = True
+            request.sendings += 1
             lines.append(request.line)
         return b"".join(lines)
 
     def interrupted(self, now: float) -> None:
-        """The daemon is gone: what it owed starts to wait anew."""
+        """The daemon is gone: what it owed starts to wait anew. Once: what ends one daemon after
+        the other must not go on for ever."""
         for request in self.waiting.values():
-            request.since = now
+            request.since = now if request.sendings == 1 else request.since
 
     def give_up(self, now: float, reason: str) -> bytes:
         """Answers to the requests that have waited too long for an absent daemon."""
@@ -145,7 +146,7 @@ class Conversation:
     def _stand_in(self, request: Waiting, reason: str) -> Message:
         answer: Message = {"jsonrpc": "2.0", "id": request.message["id"]}
         method = request.message["method"]
-        text = LOST if request.sent else ABSENT.format(reason=f" ({reason})" if reason else "")
+        text = LOST if request.sendings else ABSENT.format(reason=f" ({reason})" if reason else "")
         if method == "initialize":
             answer["result"] = initialize_result(request.message)
         elif method == "tools/list":
@@ -160,10 +161,9 @@ class Conversation:
 
 def initialize_result(request: Message) -> Message:
     """An answer to `initialize` in the daemon's stead."""
-    params = request.get("params")
-    asked = params.get("protocolVersion") if isinstance(params, dict) else None
+    asked = (request.get("params") or {}).get("protocolVersion")
     return {
-        "protocolVersion": asked if asked in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[-1],
+        "protocolVersion": asked or "2025-11-25",
         "capabilities": {"tools": {"listChanged": True}},
         "serverInfo": {"name": "agent-relay", "version": "0"},
     }
@@ -188,8 +188,10 @@ class Lines:
 
 
 class Link:
-    """The connection to the daemon: away, greeting (control line sent), replaying (handshake
-    sent again) or ready."""
+    """The connection to the daemon, in one of these states:
+
+    away -> greeting (control line sent) [-> replaying (handshake sent again)] -> ready -> away
+    """
 
     def __init__(self, path: str, session: str) -> None:
         self.path = path
@@ -205,27 +207,21 @@ class Link:
 
     def connect(self, now: float) -> None:
         """Try once; the outcome is a new state."""
-        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        peer.setblocking(False)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.setblocking(False)
         try:
-            peer.connect(self.path)
+            self.socket.connect(self.path)
         except OSError:
-            peer.close()
-            self.retry_later(now)
+            self.close(now)
             return
-        self.socket, self.state = peer, "greeting"
+        self.state, self.next_step = "greeting", now + HANDSHAKE_SECONDS
         self.lines, self.out = Lines(), bytearray(self.hello)
-        self.next_step = now + HANDSHAKE_SECONDS
 
     def close(self, now: float) -> None:
-        """Back to away."""
+        """Back to away; tried again at once at first (a restart is short), then twice a second."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
-        self.retry_later(now)
-
-    def retry_later(self, now: float) -> None:
-        """At once at first (a restart is short), then twice a second."""
         self.state = "away"
         self.next_step = now + min(FIRST_RETRY * 2.0**self.attempts, LAST_RETRY)
         self.attempts = min(self.attempts + 1, 10)
@@ -236,7 +232,7 @@ class Link:
         try:
             data = self.socket.recv(CHUNK)
             return self.lines.feed(data) if data else None
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             return []
         except (OSError, ValueError):
             return None
@@ -246,7 +242,7 @@ class Link:
         assert self.socket is not None
         try:
             del self.out[: self.socket.send(self.out)]
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             pass
         except OSError:
             return False
@@ -266,11 +262,11 @@ class Pipe:
         """Serve until the client closes its end."""
         os.set_blocking(0, False)
         os.set_blocking(1, False)
-        open_ended = True
-        while open_ended:
+        serving = True
+        while serving:
             self.step(time.monotonic())
             readable, writable = self.wait()
-            open_ended = (1 not in writable or self.write_client()) and (
+            serving = (1 not in writable or self.write_client()) and (
                 0 not in readable or self.read_client()
             )
             peer = self.link.socket
@@ -293,32 +289,27 @@ class Pipe:
     def wait(self) -> tuple[list[Any], list[Any]]:
         """Sleep until a descriptor is ready or time brings something about."""
         link = self.link
-        reading: list[Any] = [0]
-        writing: list[Any] = [1] if self.client_out else []
-        if link.socket is not None:
-            reading.append(link.socket)
-            if link.out:
-                writing.append(link.socket)
+        peers: list[Any] = [link.socket] if link.socket else []
+        writing = ([1] if self.client_out else []) + (peers if link.out else [])
         timeout = None
         if link.state != "ready":
             waiting = self.conversation.waiting.values()
             due = min([link.next_step, *(request.deadline() for request in waiting)])
             timeout = max(0.0, due - time.monotonic())
-        readable, writable, _ = select.select(reading, writing, [], timeout)
+        readable, writable, _ = select.select([0, *peers], writing, [], timeout)
         return readable, writable
 
     def read_client(self) -> bool:
         """Take what the client says; False at its end."""
         try:
             data = os.read(0, CHUNK)
-            lines = self.client_lines.feed(data)
+            for line in self.client_lines.feed(data):
+                self.from_client(line)
+            return bool(data)
         except BlockingIOError:
             return True
         except (OSError, ValueError):
             return False
-        for line in lines:
-            self.from_client(line)
-        return bool(data)
 
     def from_client(self, line: bytes) -> None:
         """One line of the client's."""
@@ -327,20 +318,18 @@ class Pipe:
             error = {"code": -32700, "message": "Parse error"}
             self.client_out += encode({"jsonrpc": "2.0", "id": None, "error": error})
             return
-        self.conversation.note_from_client(message, line, time.monotonic())
+        request = self.conversation.note_from_client(message, line, time.monotonic())
         if self.link.state == "ready":
             self.link.out += line
-            request = self.conversation.waiting.get(json.dumps(message.get("id")))
             if request is not None:
-                request.sent = True
+                request.sendings += 1
 
     def read_daemon(self) -> None:
         """Take what the daemon says."""
         lines = self.link.receive()
         if lines is None:
             self.lost()
-            return
-        for line in lines:
+        for line in lines or ():
             message = decode(line) or {}
             if self.link.state == "greeting":
                 self.greeted(message)
@@ -348,6 +337,7 @@ class Pipe:
                 self.ready()
             elif self.conversation.wants(message):
                 self.client_out += line
+                self.link.attempts = 0
             if self.link.state == "away":
                 return
 
@@ -361,14 +351,14 @@ class Pipe:
         greeting = self.conversation.greeting()
         if greeting is None:
             self.ready()
-            return
-        self.link.state = "replaying"
-        self.link.out += greeting
+        else:
+            self.link.state = "replaying"
+            self.link.out += greeting
 
     def ready(self) -> None:
         """The daemon knows the client; go on where the last one stopped."""
         link, conversation = self.link, self.conversation
-        link.state, link.attempts, link.refusal = "ready", 0, ""
+        link.state, link.refusal = "ready", ""
         link.out += conversation.resume()
         if conversation.tools_withheld:
             conversation.tools_withheld = False
@@ -399,8 +389,7 @@ def main() -> int:
     for number in ending:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
-    session = os.environ.get("AGENT_RELAY_SESSION")
-    control = os.environ.get("AGENT_RELAY_CONTROL")
+    session, control = (os.environ.get(f"AGENT_RELAY_{name}") for name in ("SESSION", "CONTROL"))
     if not session or not control:
         sys.stderr.write("agent-relay: start sessions with `relay-agentd run`\n")
         return 2

@@ -1,6 +1,7 @@
 """The pipe against a real socket: it passes, it waits, it outlives the daemon, it ends."""
 
 import asyncio
+import itertools
 import json
 import signal
 import subprocess
@@ -256,6 +257,30 @@ def test_a_burst_of_calls_is_answered_each_once(tmp_path: Path) -> None:
 
             assert sorted(answered) == asked
             assert len(relay.sent) == 60
+
+    run(scenario())
+
+
+def test_a_daemon_that_hangs_up_at_once_is_tried_ever_more_slowly(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        greeted: list[float] = []
+
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            greeted.append(time.monotonic())
+            writer.write(b'{"ok":true}\n')
+            writer.close()
+
+        async with (
+            await asyncio.start_unix_server(hang_up, tmp_path / "c"),
+            raw_client(tmp_path / "c"),
+        ):
+            async with asyncio.timeout(10):
+                while len(greeted) < 8:
+                    await asyncio.sleep(0.01)
+
+            pauses = [later - before for before, later in itertools.pairwise(greeted)]
+            assert pauses[0] < 0.2
+            assert pauses[-1] > 0.4
 
     run(scenario())
 
