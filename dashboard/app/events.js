@@ -29,8 +29,8 @@ function parse(data) {
   }
 }
 
-const agentId = (value) => value.agent?.id ?? value.agentId ?? value.id;
-const messageId = (value) => value.message?.id ?? value.messageId ?? value.id;
+const agentId = (value) => value.agent?.id ?? value.agentId;
+const messageId = (value) => value.message?.id ?? value.messageId;
 
 function forgetAgent(value) {
   store.patchMap(store.agents, [[agentId(value), null]]);
@@ -39,7 +39,7 @@ function forgetAgent(value) {
 function applyAgent(value) {
   const id = agentId(value);
   const known = store.agents.value.get(id);
-  if (known) store.patchMap(store.agents, [[id, { ...known, ...(value.agent ?? value), id }]]);
+  if (value.agent) store.patchMap(store.agents, [[id, { ...known, ...value.agent }]]);
   else refreshAgents();
 }
 
@@ -53,8 +53,7 @@ function applyReceipt(value) {
 }
 
 function applyMessage(type, value) {
-  const message = value.message ?? value;
-  if (typeof message.body === "string") addMessage(type, message);
+  if (value.message) addMessage(type, value.message);
   else api.getMessage(messageId(value)).then((whole) => addMessage(type, whole), () => {});
   countSoon();
 }

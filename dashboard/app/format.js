@@ -22,7 +22,7 @@ export const LADDER = ["routed", "handed", "in_context", "read", "replied"];
 export const RECEIPT_LABELS = {
   stored: "Stored",
   routed: "Routed",
-  handed: "Handed over",
+  handed: "Handed",
   in_context: "In context",
   read: "Read",
   replied: "Replied",

@@ -1,6 +1,6 @@
 /** Proof of delivery: a word beside each message, a ladder per receiver in its detail. */
 import { html } from "../html.js";
-import { LADDER, RECEIPT_LABELS, receiptSummary } from "../format.js";
+import { LADDER, OPERATOR, RECEIPT_LABELS, receiptSummary } from "../format.js";
 import { nameOf, receipts } from "../store.js";
 import { Clock, Name } from "./text.js";
 import { Icon } from "./icon.js";
@@ -10,8 +10,8 @@ export function ReceiptPill({ message }) {
   if (message.held) return html`<${Pill} tone="bad" text="Held by the loop guard" />`;
   if (!known) return null;
   if (!known.length) {
-    const anyone = message.to === "operator";
-    return html`<${Pill} tone=${anyone ? "wait" : "bad"} text=${anyone ? "For you" : "No receiver"} />`;
+    // The people at this page have no session a receipt could come from.
+    return message.to === OPERATOR ? null : html`<${Pill} tone="bad" text="No receiver" />`;
   }
   const { tone, text, title } = receiptSummary(known);
   return html`<${Pill} ...${{ tone, text, title }} />`;

@@ -56,7 +56,7 @@ export function Composer() {
       `}
       <textarea
         ref=${text}
-        rows="3"
+        rows="2"
         aria-label="Message"
         placeholder="Write a message…"
         dir="auto"

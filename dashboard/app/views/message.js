@@ -11,7 +11,7 @@ import { excerpt, plural } from "../format.js";
 import { html } from "../html.js";
 import { mergeMessages } from "../lists.js";
 import { formatRoute } from "../route.js";
-import { messages, patchMap, receipts, route } from "../store.js";
+import { messages, nameOf, patchMap, receipts, route } from "../store.js";
 
 export function MessageDetail({ id }) {
   const [thread, setThread] = useState([]);
@@ -96,7 +96,7 @@ const Conversation = ({ thread, id }) => html`
         <li key=${message.id} class=${message.id === id ? "thread-item current" : "thread-item"}>
           <a href=${formatRoute({ ...route.value, open: message.id })}>
             <span class="thread-head">
-              <${Name} class="strong">${message.from}<//>
+              <${Name} class="strong">${nameOf(message.from)}<//>
               <span class="muted small"><${Clock} at=${message.createdAt} /></span>
             </span>
             <span class="thread-text" dir="auto">${excerpt(message.body, 160)}</span>

@@ -18,7 +18,9 @@ export function Shell() {
   const { view, open } = store.route.value;
   return html`
     <div class="shell" data-view=${view} data-open=${open !== null}>
-      <a class="skip" href="#messages">Skip to messages</a>
+      <button type="button" class="skip" onClick=${() => document.getElementById("messages").focus()}>
+        Skip to messages
+      </button>
       <${Header} />
       <${LostBanner} />
       <aside class="column agents-column" aria-label="Agents"><${Agents} /></aside>
@@ -100,6 +102,7 @@ const PhoneTabs = () => html`
   <nav class="phone-tabs" aria-label="Pages">
     <${Tab} view="all" text="Messages" icon="thread" />
     <${Tab} view="inbox" text="For you" icon="inbox" count=${store.unread.value.size} loud=${true} />
+    <${Tab} view="work" text="Claimable" icon="work" count=${store.openWork.value} />
     <${Tab} view="agents" text="Agents" icon="people" />
     <button type="button" class="tab" onClick=${() => askFocus("to")}>
       <${Icon} name="pen" /><span>Write</span>
