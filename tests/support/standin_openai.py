@@ -35,7 +35,7 @@ class StandInOpenAI(StandIn):
 
     def is_main(self, headers: Mapping[str, str], body: dict[str, Any]) -> bool:
         metadata = json.loads(headers.get("x-codex-turn-metadata", "{}"))
-        return metadata.get("thread_source", "user") == "user"
+        return bool(metadata.get("thread_source", "user") == "user")
 
     def conversation(self, body: dict[str, Any]) -> Conversation:
         items = _items(body)
