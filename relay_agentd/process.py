@@ -1,6 +1,6 @@
-"""Processes: who they are, whether they live, and how they are started and ended.
+"""Processes: who they are, whether they live, and how they are ended.
 
-The only module with psutil, subprocess and signals. A process is (pid, creation time): both are
+The only module of the daemon with psutil and signals to others. A process is (pid, creation time): both are
 compared before every signal, on Linux through a pidfd, so that a recycled pid is never hit.
 Everything async runs on the daemon's loop.
 """
@@ -8,11 +8,9 @@ Everything async runs on the daemon's loop.
 import asyncio
 import os
 import signal
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import psutil
@@ -124,25 +122,6 @@ async def terminate(processes: Iterable[ProcessId], *, grace: float) -> None:
     for wait in lasting:
         wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
-
-
-def spawn_detached(
-    argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path, log: Path
-) -> ProcessId | None:
-    """Start a program in a session of its own, with nothing but `log` to write to."""
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            argv,
-            env=dict(environment),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    # Not our child to wait for; the interpreter would warn of a handle that is dropped.
-    child.returncode = 0
-    return ProcessId.of(child.pid)
 
 
 def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]:
