@@ -53,6 +53,7 @@ TOOLS: Final = (
             "subject": _TEXT,
             "channel": {"type": "string", "description": "narrows `to` to this channel"},
             "priority": {
+                "type": "string",
                 "enum": [priority.value for priority in Priority],
                 "description": "urgent interrupts",
             },
