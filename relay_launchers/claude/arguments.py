@@ -8,49 +8,52 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# Options whose next argument is theirs, whatever it looks like.
-_ONE_VALUE: Final = frozenset(
-    "--agent --agents --append-system-prompt --append-system-prompt-file --autocompact --debug-file"
-    " --effort --environment --fallback-model --input-format --json-schema --max-budget-usd"
-    " --max-turns --model --name -n --output-format --permission-mode --permission-prompt-tool"
-    " --permission-prompts --plugin-dir --plugin-url --remote-control-session-name-prefix"
-    " --session-id --setting-sources --settings --system-prompt --system-prompt-file"
-    " --system-prompt-snapshot".split()
-)
-# Options that take every following argument up to the next option.
-_MANY_VALUES: Final = frozenset(
-    "--add-dir --allowedTools --allowed-tools --betas --disallowedTools --disallowed-tools --file"
-    " --mcp-config --tools --channels --dangerously-load-development-channels".split()
-)
-# Options that take the next argument unless it is an option.
-_PERHAPS_VALUE: Final = frozenset(
-    "-d --debug --cloud --from-pr --prompt-suggestions --remote-control -r --resume --teleport -w"
-    " --worktree".split()
-)
 
-_SUBCOMMANDS: Final = frozenset(
-    "agents attach auth auto-mode doctor gateway import install logs mcp plugin plugins project"
-    " purge respawn rm setup-token stop kill ultrareview update upgrade config".split()
-)
-# The session these start does not run in this process (or there is none).
-_ELSEWHERE: Final = frozenset(
-    "-h --help -v -V --version --bg --background --cloud --desktop --environment".split()
-)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Options whose next argument is theirs, whatever it looks like.
+_ONE_VALUE: Final = _words("""
+    --agent --agents --append-system-prompt --append-system-prompt-file --autocompact --debug-file
+    --effort --environment --fallback-model --input-format --json-schema --max-budget-usd
+    --max-turns --model --name -n --output-format --permission-mode --permission-prompt-tool
+    --permission-prompts --plugin-dir --plugin-url --remote-control-session-name-prefix
+    --session-id --setting-sources --settings --system-prompt --system-prompt-file
+    --system-prompt-snapshot
+""")
+# Options that take the next argument unless it is an option.
+_PERHAPS_VALUE: Final = _words("""
+    -d --debug --cloud --from-pr --prompt-suggestions --remote-control -r --resume --teleport
+    -w --worktree
+""")
+# Options that take every following argument up to the next option.
+_MANY_VALUES: Final = _words("""
+    --add-dir --allowedTools --allowed-tools --betas --disallowedTools --disallowed-tools --file
+    --mcp-config --tools --channels --dangerously-load-development-channels
+""")
+
+_SUBCOMMANDS: Final = _words("""
+    agents attach auth auto-mode config doctor gateway import install kill logs mcp plugin plugins
+    project purge respawn rm setup-token stop ultrareview update upgrade
+""")
+# What these start is no session in this process.
+_ELSEWHERE: Final = _words("""
+    -h --help -v -V --version --bg --background --cloud --desktop --environment
+""")
 # The conversation's id is not ours to choose.
-_CHOOSES_CONVERSATION: Final = frozenset(
-    "-r --resume -c --continue --session-id --fork-session --from-pr --teleport".split()
-)
+_CHOOSES_CONVERSATION: Final = _words("""
+    -r --resume -c --continue --session-id --fork-session --from-pr --teleport
+""")
 _PERMISSION_MODE: Final = "--permission-mode"
-_BYPASSES: Final = frozenset(
-    {"--dangerously-skip-permissions", "--allow-dangerously-skip-permissions"}
-)
-# The person's own word on approvals, each wins over ours.
-_PERMISSIONS: Final = _BYPASSES | frozenset(
-    "--permission-mode --allowedTools --allowed-tools --disallowedTools --disallowed-tools --tools"
-    " --permission-prompt-tool --permission-prompts --restricted".split()
-)
+_BYPASSES: Final = _words("--dangerously-skip-permissions --allow-dangerously-skip-permissions")
+# The person's own word on approvals.
+_PERMISSIONS: Final = _BYPASSES | _words("""
+    --permission-mode --allowedTools --allowed-tools --disallowedTools --disallowed-tools --tools
+    --permission-prompt-tool --permission-prompts --restricted
+""")
 # These switch hooks or plugins off, and so the gate.
-_UNGATED: Final = frozenset({"--bare", "--safe-mode"})
+_UNGATED: Final = _words("--bare --safe-mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Arguments:
     @property
     def sets_permission_mode(self) -> bool:
         return any(
-            option.name == _PERMISSION_MODE or option.name == "--dangerously-skip-permissions"
+            option.name in {_PERMISSION_MODE, "--dangerously-skip-permissions"}
             for option in self.options
         )
 
@@ -136,10 +139,11 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
 
 def _take_values(name: str, rest: list[str]) -> Iterator[str]:
     """The values of option `name`, removed from the front of `rest`."""
-    if name in _ONE_VALUE and rest:
-        yield rest.pop(0)
-    elif name in _PERHAPS_VALUE and rest and not rest[0].startswith("-"):
-        yield rest.pop(0)
-    elif name in _MANY_VALUES:
-        while rest and not rest[0].startswith("-"):
+    if name in _ONE_VALUE:
+        if rest:
             yield rest.pop(0)
+        return
+    at_most = 1 if name in _PERHAPS_VALUE else len(rest) if name in _MANY_VALUES else 0
+    while at_most and rest and not rest[0].startswith("-"):
+        yield rest.pop(0)
+        at_most -= 1

@@ -56,11 +56,18 @@ HARMLESS_TOOLS = frozenset(
 
 # Commands without any option that writes, runs another program or reaches the network.
 READING_COMMANDS = frozenset(
-    "basename cat cd cmp cut df diff dirname du echo egrep fgrep grep head id ls md5sum nl printf"
-    " pwd readlink realpath sha1sum sha256sum stat tac tail test tr true uname wc which whoami".split()
+    (
+        *("basename", "cat", "cd", "cmp", "cut", "df", "diff", "dirname", "du", "echo", "egrep"),
+        *("fgrep", "grep", "head", "id", "ls", "md5sum", "nl", "printf", "pwd", "readlink"),
+        *("realpath", "sha1sum", "sha256sum", "stat", "tac", "tail", "test", "tr", "true"),
+        *("uname", "wc", "which", "whoami"),
+    )
 )
 GIT_READING = frozenset(
-    "blame describe diff log ls-files ls-tree rev-parse shortlog show status".split()
+    (
+        *("blame", "describe", "diff", "log", "ls-files", "ls-tree", "rev-parse", "shortlog"),
+        *("show", "status"),
+    )
 )
 # Options that make the careful commands write or run something; prefixes, as git abbreviates.
 GIT_FORBIDDEN = ("-o", "-O", "--ou", "--o=", "--ext", "--textc")
@@ -201,17 +208,18 @@ def _step_only_reads(raw_words: list[str]) -> bool:
     return False
 
 
+def is_harmless(tool: str, tool_input: Mapping[str, Any]) -> bool:
+    """Whether a call certainly has no side effect; in doubt, no."""
+    return tool in HARMLESS_TOOLS or (tool == "Bash" and only_reads(tool_input.get("command")))
+
+
 def decide(
     mode: str, tool: str, tool_input: Mapping[str, Any], daemon_answers: Callable[[], bool]
 ) -> tuple[str, str] | None:
     """The gate: (allow | ask | deny, reason), or None for no opinion."""
     if tool.startswith(RELAY_TOOL_PREFIX):
         return "allow", "a tool of the relay"
-    if mode == "open":
-        return None
-    if tool in HARMLESS_TOOLS:
-        return None
-    if tool == "Bash" and only_reads(tool_input.get("command")):
+    if mode == "open" or is_harmless(tool, tool_input):
         return None
     if mode == "guarded":
         if daemon_answers():

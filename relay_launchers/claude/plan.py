@@ -8,13 +8,9 @@ option, because Claude Code's list options (``--allowedTools``) would swallow a 
 
 import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from relay_launchers.base import (
-    CONTROL_VARIABLE,
-    FOLDER_VARIABLE,
-    SESSION_VARIABLE,
     ApprovalMode,
     Binary,
     Command,
@@ -22,8 +18,10 @@ from relay_launchers.base import (
     LaunchRequest,
 )
 from relay_launchers.claude.arguments import Arguments, parse_arguments
-from relay_launchers.claude.find import find_claude, version_numbers
+from relay_launchers.claude.find import find_claude
 from relay_launchers.claude.plugin_files import render_plugin
+from relay_launchers.discovery import version_numbers
+from relay_launchers.environment import session_environment
 
 RELAY_TOOLS: Final = "mcp__plugin_relay_relay__*"
 # Tells the hooks, and by them the adapter, not to use the messaging socket of this session.
@@ -31,6 +29,10 @@ INBOUND_VARIABLE: Final = "AGENT_RELAY_CLAUDE_INBOUND"
 # `default` is called `manual` there; in between both names may be right, and `default` was
 # still taken by 2.1.330.
 _MANUAL_SINCE: Final = (2, 1, 330)
+# Started from inside another session (its shell tool), this one would be taken for that one.
+_OTHER_SESSION: Final = frozenset(
+    {"CLAUDE_PID", "CLAUDE_CODE_MESSAGING_SOCKET", "CLAUDE_CODE_MESSAGING_TOKEN", INBOUND_VARIABLE}
+)
 
 
 class ClaudeProvider:
@@ -107,19 +109,14 @@ def _permission_mode(approval: ApprovalMode, binary: Binary) -> str:
 
 
 def _environment(request: LaunchRequest, arguments: Arguments) -> dict[str, str]:
-    environment = dict(request.environment)
-    environment[SESSION_VARIABLE] = request.session_key
-    environment[CONTROL_VARIABLE] = str(request.control_socket)
-    environment[FOLDER_VARIABLE] = str(request.folder)
-    environment.pop(INBOUND_VARIABLE, None)
+    environment = {
+        name: value
+        for name, value in session_environment(request).items()
+        if name not in _OTHER_SESSION
+    }
     if arguments.may_bypass_permissions:
         # A session that bypasses permissions holds what comes in by its socket behind a dialog.
         # `crossSessionInbound: accept` would lift that for every other local session as well,
         # which is the person's choice and not ours: the doorbell is used instead.
         environment[INBOUND_VARIABLE] = "bell"
     return environment
-
-
-def bell_path(folder: Path) -> Path:
-    """The file whose change makes a session look for mail."""
-    return folder / "bell"
