@@ -1,0 +1,161 @@
+"""Codex's transport: connects to the session's app-server and hands deliveries over.
+
+    urgent while a turn runs      -> turn/start       (steers the running turn)
+    server with a queue           -> thread/queue/add (a turn of its own, in order)
+    older server, thread is idle  -> turn/start
+
+Owns the connection, nothing durable; `codex_follower` listens. The proof of a delivery is the user
+message that carries its id. Runs on the daemon's event loop only.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from websockets.exceptions import WebSocketException
+
+from relay_agentd.adapters.base import Delivery, Outcome, SessionPort
+from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused, connect
+from relay_agentd.adapters.codex_follower import Followed, Memory, ThreadFollower
+from relay_agentd.adapters.codex_history import holds
+from relay_agentd.backoff import Backoff
+from relay_launchers.codex import protocol
+from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
+from relay_launchers.codex.protocol import JsonObject, ThreadStatus
+from relay_server.wire import Priority, Reachability
+
+# The app-server is on this machine: it is there or it is gone.
+RECONNECT_FIRST_SECONDS = 0.05
+RECONNECT_CAP_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class CodexAdapter:
+    """A Codex session on its own app-server (`relay_agentd.adapters.base.Adapter`)."""
+
+    def __init__(self, port: SessionPort, socket: Path, *, client_version: str = "0") -> None:
+        self.ready = asyncio.Event()
+        """Set once connected and, for a resumed session, its policy is in force: from then on
+        the terminal may attach."""
+        self._port = port
+        self._socket = socket
+        self._client_version = client_version
+        self._memory = Memory()
+        self._follower: ThreadFollower | None = None
+        self._has_queue = True
+        self._push_order = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Connect, follow and reconnect until cancelled."""
+        backoff = Backoff(RECONNECT_FIRST_SECONDS, RECONNECT_CAP_SECONDS)
+        policy = _read_policy(self._port.folder)
+        while True:
+            with suppress(OSError, WebSocketException, Lost, Refused):
+                async with connect(self._socket, self._notice) as connection:
+                    backoff.reset()
+                    await self._serve(connection, policy)
+            await asyncio.sleep(backoff.next_delay(random.random()))  # noqa: S311 - no secret
+
+    async def push(self, delivery: Delivery) -> Outcome:
+        """Hand one delivery over, by the first way of the ladder that works now."""
+        async with self._push_order:
+            follower = self._follower
+            if follower is None or follower.followed is None:
+                return Outcome.NOT_NOW
+            # Before the effect: its proof may arrive ahead of the answer.
+            self._memory.unproved.add(delivery.id)
+            try:
+                outcome = await self._hand_over(follower, follower.followed, delivery)
+            except Lost:
+                return Outcome.UNKNOWN
+            except Refused as refusal:
+                log.warning("codex refused a delivery: %s", refusal)
+                outcome = Outcome.NOT_NOW
+            if outcome is Outcome.NOT_NOW:
+                self._memory.unproved.discard(delivery.id)
+            return outcome
+
+    async def find_evidence(self, delivery: Delivery) -> bool | None:
+        """Is the delivery in the context (or queued to enter)? None: cannot tell yet."""
+        follower = self._follower
+        if follower is None or follower.followed is None:
+            return None
+        try:
+            return await holds(follower.connection, follower.followed.id, delivery.id)
+        except Lost:
+            return None
+
+    async def hook(
+        self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        """Codex is started without hooks of ours."""
+        return {}
+
+    def outstanding(self, deliveries: list[Delivery]) -> None:
+        """These were handed over and lack proof."""
+        self._memory.unproved.update(delivery.id for delivery in deliveries)
+
+    async def _serve(self, connection: CodexConnection, policy: ResumePolicy | None) -> None:
+        follower = ThreadFollower(connection, self._port, self._memory, policy)
+        receiving = asyncio.create_task(connection.receive())
+        self._follower = follower
+        try:
+            await connection.call(protocol.initialize(self._client_version))
+            await connection.announce("initialized")
+            await follower.begin()
+            self.ready.set()
+            await receiving
+        finally:
+            self._follower = None
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+            await follower.end()
+            self._port.reachable(Reachability.NONE)
+
+    def _notice(self, method: str, params: JsonObject) -> None:
+        if self._follower is not None:
+            self._follower.take(method, params)
+
+    async def _hand_over(
+        self, follower: ThreadFollower, followed: Followed, delivery: Delivery
+    ) -> Outcome:
+        message = (followed.id, delivery.id, delivery.text)
+        is_idle = followed.status.state == "idle"
+        if delivery.priority is Priority.URGENT and not is_idle:
+            await follower.connection.call(protocol.start_turn(*message))
+            return Outcome.HANDED
+        if self._has_queue and await self._enqueue(follower.connection, message):
+            if followed.is_held:
+                await follower.release(followed)
+            return Outcome.HANDED
+        if not is_idle:
+            return Outcome.NOT_NOW
+        # At once, not when the server says so: the next push must not steer this turn.
+        followed.status = ThreadStatus(state="busy")
+        await follower.connection.call(protocol.start_turn(*message))
+        return Outcome.HANDED
+
+    async def _enqueue(self, connection: CodexConnection, message: tuple[str, str, str]) -> bool:
+        """False: this server has no queue. Raises Refused when it has one and will not take it."""
+        try:
+            await connection.call(protocol.queue_message(*message))
+        except Refused as refusal:
+            if not protocol.is_unknown_method(str(refusal)):
+                raise
+            self._has_queue = False
+        return self._has_queue
+
+
+def _read_policy(folder: Path) -> ResumePolicy | None:
+    """What the plan left for a resumed session.
+
+    A file that cannot be read is a broken launch and must not start a session without its policy:
+    it raises.
+    """
+    path = folder / POLICY_FILE
+    return ResumePolicy.from_text(path.read_text()) if path.exists() else None

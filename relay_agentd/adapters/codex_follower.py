@@ -1,0 +1,301 @@
+"""Which thread is on the terminal, and what it does: the listening half of Codex's transport.
+
+One follower for each connection. It owns what it saw of the threads and the tasks that ask the
+server further; it tells the supervisor through the port and never pushes. Runs on the daemon's
+event loop only.
+
+    thread/started of a conversation        follow it (start, /new, fork)
+    status of a thread nobody announced     look at it, follow it (resume)
+    thread/goal/* of another conversation   follow it (/resume of a loaded thread)
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from relay_agentd.adapters.base import SessionPort
+from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused
+from relay_agentd.adapters.codex_history import entered, queued
+from relay_launchers.codex import protocol
+from relay_launchers.codex.policy import ResumePolicy
+from relay_launchers.codex.protocol import (
+    Event,
+    StatusChanged,
+    Thread,
+    ThreadClosed,
+    ThreadOpened,
+    ThreadStarted,
+    ThreadStatus,
+    TurnCompleted,
+    UserMessage,
+)
+from relay_server.wire import AgentStatus, Reachability
+
+# A thread is on disk, and can be subscribed to, about 0.1 s after its first turn began.
+SUBSCRIBE_PAUSE_SECONDS = 0.05
+SUBSCRIBE_TRIES = 100
+
+_STATUS = {
+    "idle": AgentStatus.IDLE,
+    "busy": AgentStatus.BUSY,
+    "waiting": AgentStatus.WAITING,
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Followed:
+    """The thread on the terminal."""
+
+    id: str
+    status: ThreadStatus
+    is_held: bool = False
+    """An interrupt stopped the queue; it has to be started again."""
+    is_subscribed: bool = False
+    is_subscribing: bool = False
+
+
+@dataclass(slots=True)
+class Memory:
+    """What outlives a connection."""
+
+    opened: str | None = None
+    """The conversation last reported to the supervisor."""
+    unproved: set[str] = field(default_factory=set)
+    """Deliveries handed over whose user message was not seen yet."""
+
+
+class ThreadFollower:
+    """Follows one connection's threads."""
+
+    def __init__(
+        self,
+        connection: CodexConnection,
+        port: SessionPort,
+        memory: Memory,
+        policy: ResumePolicy | None,
+    ) -> None:
+        self.followed: Followed | None = None
+        self.connection = connection
+        self._port = port
+        self._memory = memory
+        self._policy = policy
+        self._conversations: dict[str, bool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self) -> None:
+        """Take up a conversation that runs already, else make ready for the one to come.
+
+        Raises Lost.
+        """
+        answer = await self.connection.call(protocol.list_loaded())
+        threads = [
+            thread
+            for thread_id in answer.get("data") or []
+            if (thread := await self._read(thread_id)) is not None
+        ]
+        if self.followed is not None:
+            return  # it was announced meanwhile
+        if threads:
+            self._follow(max(threads, key=lambda each: (each.recency, each.id)))
+        elif self._policy is not None and self._policy.thread_id is not None:
+            await self._load(self._policy.thread_id, self._policy)
+
+    async def end(self) -> None:
+        """Stop all work beside the receiving."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def take(self, method: str, params: Mapping[str, Any]) -> None:
+        """One notification of the server."""
+        event = protocol.parse_notification(method, params)
+        if event is not None:
+            self._apply(event)
+
+    async def release(self, followed: Followed) -> None:
+        """Let a held queue run on; the server refuses when it is empty or running. Raises Lost."""
+        followed.is_held = False
+        with suppress(Refused):
+            await self.connection.call(protocol.release_queue(followed.id))
+
+    # -- events
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case ThreadStarted(thread=thread):
+                self._conversations[thread.id] = thread.is_conversation
+                if thread.is_conversation:
+                    self._follow(thread)
+                    self._start(self._welcome(thread.id, needs_policy=True))
+            case ThreadOpened(thread_id=thread_id):
+                if self._conversations.get(thread_id) and not self._is_followed(thread_id):
+                    self._start(self._take_up(thread_id))
+            case StatusChanged(thread_id=thread_id, status=status):
+                self._status_changed(thread_id, status)
+            case ThreadClosed(thread_id=thread_id):
+                self._status_changed(thread_id, ThreadStatus(state="gone"))
+            case TurnCompleted(thread_id=thread_id, end="interrupted"):
+                if self.followed is not None and self._is_followed(thread_id):
+                    self.followed.is_held = True
+                    self._start(self.release(self.followed))
+            case UserMessage(client_id=client_id):
+                self._prove(client_id)
+            case _:
+                pass
+
+    def _status_changed(self, thread_id: str, status: ThreadStatus) -> None:
+        followed = self.followed
+        if followed is None or followed.id != thread_id:
+            if thread_id not in self._conversations:
+                self._start(self._take_up(thread_id))
+            return
+        if status.state == "gone":
+            self.followed = None
+            del self._conversations[thread_id]
+            self._port.reachable(Reachability.NONE)
+            return
+        followed.status = status
+        self._report(status)
+        self._subscribe_soon(followed, SUBSCRIBE_TRIES)
+
+    def _follow(self, thread: Thread) -> None:
+        left = self.followed
+        self.followed = followed = Followed(id=thread.id, status=thread.status)
+        if thread.id != self._memory.opened:
+            self._memory.opened = thread.id
+            self._port.opened(thread.id, cwd=Path(thread.cwd))
+        if left is not None and left.id != thread.id:
+            self._start(self._withdraw(left.id))
+        self._port.reachable(Reachability.PUSH)
+        self._report(thread.status)
+        self._subscribe_soon(followed, tries=1)
+
+    def _is_followed(self, thread_id: str) -> bool:
+        return self.followed is not None and self.followed.id == thread_id
+
+    def _report(self, status: ThreadStatus) -> None:
+        self._port.status(_STATUS[status.state], status.detail)
+        if status.state == "idle":
+            self._port.ready()
+
+    def _prove(self, client_id: str) -> None:
+        if client_id in self._memory.unproved:
+            self._memory.unproved.discard(client_id)
+            self._port.proved(client_id, via="codex")
+
+    # -- work beside the receiving
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(_guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, thread_id: str) -> Thread | None:
+        """The thread, if it is a conversation that runs here."""
+        try:
+            answer = await self.connection.call(protocol.read_thread(thread_id))
+            thread = protocol.parse_thread(answer["thread"])
+        except (Refused, KeyError, TypeError):
+            self._conversations[thread_id] = False
+            return None
+        self._conversations[thread_id] = thread.is_conversation
+        return thread if thread.is_conversation and thread.status.state != "gone" else None
+
+    async def _take_up(self, thread_id: str) -> None:
+        """Follow a thread that the terminal opened, or find that it is none of its threads."""
+        thread = await self._read(thread_id)
+        if thread is not None and not self._is_followed(thread_id):
+            self._follow(thread)
+            await self._welcome(thread_id, needs_policy=True)
+
+    async def _load(self, thread_id: str, policy: ResumePolicy) -> None:
+        """Resume a thread before the terminal does, so that no turn of it runs unbridled."""
+        try:
+            request = protocol.resume_with(thread_id, policy.resume_settings())
+            answer = await self.connection.call(request)
+        except Refused as refusal:
+            log.info("codex cannot resume %s, the terminal will say why: %s", thread_id, refusal)
+            return
+        thread = protocol.parse_thread(answer["thread"])
+        self._conversations[thread_id] = True
+        if not self._is_followed(thread_id):
+            self._follow(thread)
+        await self._welcome(thread_id, needs_policy=False)
+
+    async def _welcome(self, thread_id: str, *, needs_policy: bool) -> None:
+        """What a conversation gets when it comes onto the terminal."""
+        if needs_policy and self._policy is not None:
+            await self._bridle(thread_id, self._policy)
+        introduction = self._port.introduction()
+        if introduction:
+            with suppress(Refused):
+                await self.connection.call(protocol.tell_silently(thread_id, introduction))
+        if self.followed is not None and self._is_followed(thread_id):
+            self._subscribe_soon(self.followed, tries=1)
+
+    async def _bridle(self, thread_id: str, policy: ResumePolicy) -> None:
+        """Give a thread this session's policy; a turn that began under another one ends."""
+        await self.connection.call(protocol.change_settings(thread_id, policy.thread_settings()))
+        if not policy.is_strict:
+            return
+        with suppress(Refused):
+            turns = await self.connection.call(protocol.list_turns(thread_id))
+            for turn in turns.get("data") or []:
+                if turn.get("status") == "inProgress":
+                    await self.connection.call(protocol.interrupt(thread_id, turn["id"]))
+
+    def _subscribe_soon(self, followed: Followed, tries: int) -> None:
+        if not (followed.is_subscribed or followed.is_subscribing):
+            followed.is_subscribing = True
+            self._start(self._subscribe(followed, tries))
+
+    async def _subscribe(self, followed: Followed, tries: int) -> None:
+        """Ask for the thread's turns and items, which a thread without a turn may refuse."""
+        try:
+            for attempt in range(tries):
+                if attempt:
+                    await asyncio.sleep(SUBSCRIBE_PAUSE_SECONDS)
+                if self.followed is not followed:
+                    return
+                with suppress(Refused):
+                    await self.connection.call(protocol.subscribe(followed.id))
+                    followed.is_subscribed = True
+                    await self._catch_up(followed)
+                    return
+        finally:
+            followed.is_subscribing = False
+
+    async def _catch_up(self, followed: Followed) -> None:
+        """What happened while nobody listened: messages that entered, an interrupt."""
+        wanted = set(self._memory.unproved)
+        for message_id in await entered(self.connection, followed.id, wanted):
+            self._prove(message_id)
+        if followed.status.state == "idle" and await queued(self.connection, followed.id):
+            await self.release(followed)
+
+    async def _withdraw(self, thread_id: str) -> None:
+        """Take our messages out of the queue of a thread that left the terminal."""
+        for message_id, entry in (await queued(self.connection, thread_id)).items():
+            if message_id in self._memory.unproved:
+                await self.connection.call(protocol.withdraw(thread_id, entry))
+                self._memory.unproved.discard(message_id)
+                self._port.lost(message_id)
+
+
+async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+    """A task's end: a lost connection is noticed elsewhere, anything else is said."""
+    try:
+        await work
+    except Lost:
+        pass
+    except Refused as refusal:
+        log.warning("codex refused: %s", refusal)
+    except (KeyError, TypeError, ValueError):
+        log.exception("codex answered in a shape nobody expected")
