@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from relay_agentd.mcp_pipe import CALL_PATIENCE, REPLAY_ID, Conversation, encode
 
 
@@ -120,3 +123,67 @@ def test_other_requests_get_an_error_of_the_protocol() -> None:
     (answer,) = lines(conversation.give_up(CALL_PATIENCE, ""))
 
     assert answer["error"]["code"] == -32000
+
+
+class ConversationMachine(RuleBasedStateMachine):
+    """A client that asks, and daemons that answer, die in between, and come back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conversation = after_the_handshake()
+        self.now = 0.0
+        self.connected = False
+        self.asked: list[int] = []
+        self.heard: list[int] = []
+        self.at_daemon: list[int] = []
+
+    @rule(method=st.sampled_from(["tools/call", "tools/list", "ping"]))
+    def ask(self, method: str) -> None:
+        number = len(self.asked) + 1
+        self.asked.append(number)
+        heard(self.conversation, a_request(number, method), self.now)
+        if self.connected:
+            self.at_daemon.append(number)
+
+    @rule()
+    @precondition(lambda self: not self.connected)
+    def connect(self) -> None:
+        self.connected = True
+        sent = lines(self.conversation.resume())
+        self.at_daemon = [message["id"] for message in sent if "id" in message]
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.at_daemon)
+    def answer(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.at_daemon))
+        if self.conversation.wants({"id": number, "result": {}}):
+            self.heard.append(number)
+
+    @rule()
+    @precondition(lambda self: self.connected)
+    def die(self) -> None:
+        self.connected = False
+        self.at_daemon = []
+        self.conversation.interrupted(self.now)
+
+    @rule(seconds=st.floats(0.1, 30))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        if not self.connected:
+            answers = lines(self.conversation.give_up(self.now, ""))
+            self.heard.extend(answer["id"] for answer in answers)
+
+    @invariant()
+    def nothing_is_answered_twice(self) -> None:
+        assert len(self.heard) == len(set(self.heard))
+
+    def teardown(self) -> None:
+        if not self.connected:
+            self.connect()
+        for number in self.at_daemon:
+            if self.conversation.wants({"id": number, "result": {}}):
+                self.heard.append(number)
+        assert sorted(self.heard) == self.asked
+
+
+TestEveryRequestIsAnsweredExactlyOnce = ConversationMachine.TestCase
