@@ -124,6 +124,20 @@ async def terminate(processes: Iterable[ProcessId], *, grace: float) -> None:
     await asyncio.gather(*waits, return_exceptions=True)
 
 
+def listener(port: int) -> str | None:
+    """Who listens on a TCP port of this machine, as far as we may know."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return None
+    for connection in connections:
+        is_it = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        if is_it and connection.pid is not None:
+            with suppress(psutil.Error):
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return None
+
+
 def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]:
     """Our own programs that a dead session left running.
 

@@ -68,6 +68,11 @@ def change_agent(agent_id: str, fields: Fields) -> Call:
     return Call(method="PATCH", path=f"/api/agents/{_segment(agent_id)}", body=fields)
 
 
+def remove_agent(agent_id: str) -> Call:
+    """Take an agent off the relay; its messages stay."""
+    return Call(method="DELETE", path=f"/api/agents/{_segment(agent_id)}")
+
+
 def set_status(
     agent_id: str, status: str, detail: str | None = None, *, instance: str | None = None
 ) -> Call:
