@@ -164,6 +164,8 @@ def _code(run: re.Match[str]) -> str:
 
 def _looks_like_frame(line: str) -> bool:
     """Would a reader who overlooks blanks, case, width and script take it for our frame?"""
+    if not line or (line[0].isascii() and line[0].isalnum() and line[0] not in "Rr"):
+        return False  # nearly every line there is
     ink = (c for c in unicodedata.normalize("NFKD", _start(line)) if _is_ink(c))
     letters = "".join(ink).lstrip(_DECORATION)
     if not letters or not (unicodedata.category(letters[0]) == "Ps" or letters[0] in "Rr"):
