@@ -1,0 +1,1 @@
+"""The wheel, installed the way a person installs it."""
