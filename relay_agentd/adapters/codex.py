@@ -91,7 +91,10 @@ class CodexAdapter:
             return None
 
     async def hook(
-        self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
+        self,
+        event: str,  # noqa: ARG002 - the protocol's signature
+        payload: Mapping[str, Any],  # noqa: ARG002
+        environment: Mapping[str, str],  # noqa: ARG002
     ) -> Mapping[str, Any]:
         """Codex is started without hooks of ours."""
         return {}

@@ -11,14 +11,19 @@ from dataclasses import dataclass, field
 
 RESUMING = ("resume", "fork")
 # Every other subcommand runs without a session in this terminal. Hidden ones included.
-_OTHER_SUBCOMMANDS = frozenset(
-    """
-    a agents app app-server apply archive cloud cloud-tasks completion debug delete doctor e exec
-    exec-server execpolicy features generate-ts help login logout mcp mcp-server migrate-nfs-db
-    migrate-rollouts plugin proto queue remote-control responses-api-proxy review sandbox
-    stdio-to-uds unarchive update
-    """.split()
-)
+# fmt: off
+_OTHER_SUBCOMMANDS = frozenset({
+    "a", "agents", "app", "app-server", "apply", "archive", "cloud", "cloud-tasks", "completion",
+    "debug", "delete", "doctor", "e", "exec", "exec-server", "execpolicy", "features",
+    "generate-ts", "help", "login", "logout", "mcp", "mcp-server", "migrate-nfs-db",
+    "migrate-rollouts", "plugin", "proto", "queue", "remote-control", "responses-api-proxy",
+    "review", "sandbox", "stdio-to-uds", "unarchive", "update",
+})
+_WITH_VALUE = frozenset({
+    "--add-dir", "--ask-for-approval", "--cd", "--config", "--disable", "--enable", "--image",
+    "--local-provider", "--model", "--profile", "--remote", "--remote-auth-token-env", "--sandbox",
+})
+# fmt: on
 _SHORT = {
     "-a": "--ask-for-approval",
     "-c": "--config",
@@ -30,23 +35,21 @@ _SHORT = {
     "-s": "--sandbox",
     "-V": "--version",
 }
-_WITH_VALUE = frozenset(
-    """
-    --add-dir --ask-for-approval --cd --config --disable --enable --image --local-provider --model
-    --profile --remote --remote-auth-token-env --sandbox
-    """.split()
-)
-# Name of both sides' settings: what it means for (approval, sandbox, reviewer).
+# What these flags mean for approval, sandbox and reviewer.
 _BOTH_AT_ONCE = {
     "--yolo": ("never", "danger-full-access", None),
     "--dangerously-bypass-approvals-and-sandbox": ("never", "danger-full-access", None),
     "--full-auto": ("on-request", "workspace-write", None),
     "--approve-for-me": ("on-request", "workspace-write", "auto_review"),
 }
-# Keys under which the config sets what `-a` and `-s` set.
+# Keys under which the configuration sets what `-a` and `-s` set.
 _APPROVAL_KEY, _SANDBOX_KEY = "approval_policy", "sandbox_mode"
+# The values that can be set on a running thread as well; any other is left to Codex to judge.
+SETTABLE = frozenset({"on-request", "never", "read-only", "workspace-write", "danger-full-access"})
 # Keys that loosen or tighten either without replacing it: reported, not acted on.
-_RELATED_KEYS = re.compile(r"(approvals_reviewer|default_permissions|permissions|sandbox_\w+)(\.|$)")
+_RELATED_KEYS = re.compile(
+    r"(approvals_reviewer|default_permissions|permissions|sandbox_\w+)(\.|$)"
+)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -71,7 +74,6 @@ class Arguments:
     approval: str | None = None
     sandbox: str | None = None
     reviewer: str | None = None
-    sets_permissions_at_once: bool = False
     overrides: list[str] = field(default_factory=list)
     """The words that set approvals or the sandbox, as written."""
     writable_folders: list[str] = field(default_factory=list)
@@ -79,6 +81,8 @@ class Arguments:
     """What the app-server has to be told as well."""
     for_terminal: list[str] = field(default_factory=list)
     """All of it, without what Codex refuses together with `--remote`."""
+    for_resuming: list[str] = field(default_factory=list)
+    """The same without approvals and sandbox, which a remote `resume` or `fork` refuses too."""
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
@@ -134,48 +138,58 @@ def _positional(parsed: Arguments, word: Word, position: int) -> int:
         parsed.is_session = False
     elif position == 1 and parsed.subcommand and _UUID.fullmatch(value):
         parsed.thread_id = value.lower()
-    parsed.for_terminal += word.written
+    _keep(parsed, word)
     return position + 1
 
 
 def _option(parsed: Arguments, word: Word) -> None:
     match word.name:
-        case "--help" | "--version" | "--remote":
-            parsed.is_session = False
         case "--ask-for-approval":
             parsed.approval = word.value
-            _override(parsed, word)
+            _keep_override(parsed, word, word.value)
         case "--sandbox":
             parsed.sandbox = word.value
-            _override(parsed, word)
+            _keep_override(parsed, word, word.value)
         case name if name in _BOTH_AT_ONCE:
             parsed.approval, parsed.sandbox, parsed.reviewer = _BOTH_AT_ONCE[name]
-            parsed.sets_permissions_at_once = True
-            _override(parsed, word)
+            _keep_override(parsed, word, parsed.sandbox)
         case "--config":
             _config(parsed, word)
         case "--add-dir":
             parsed.writable_folders.append(word.value or "")
-        case "--enable" | "--disable" | "--strict-config":
-            parsed.for_server += word.written
-            parsed.for_terminal += word.written
-        case _:
-            parsed.for_terminal += word.written
-
-
-def _override(parsed: Arguments, word: Word) -> None:
-    parsed.overrides.append(" ".join(word.written))
-    parsed.for_terminal += word.written
+        case "--no-daemon":
+            pass  # what it asks for is given: the session has an app-server of its own
+        case name:
+            if name in ("--help", "--version", "--remote"):
+                parsed.is_session = False
+            if name in ("--enable", "--disable", "--strict-config"):
+                parsed.for_server += word.written
+            _keep(parsed, word)
 
 
 def _config(parsed: Arguments, word: Word) -> None:
     key, _, value = (word.value or "").partition("=")
     key, plain = key.strip(), value.strip().strip("\"'")
+    parsed.for_server += word.written
     if key == _APPROVAL_KEY:
         parsed.approval = plain
+        _keep_override(parsed, word, plain)
     elif key == _SANDBOX_KEY:
         parsed.sandbox = plain
-    if key in (_APPROVAL_KEY, _SANDBOX_KEY) or _RELATED_KEYS.match(key):
-        parsed.overrides.append(" ".join(word.written))
-    parsed.for_server += word.written
+        _keep_override(parsed, word, plain)
+    else:
+        if _RELATED_KEYS.match(key):
+            parsed.overrides.append(" ".join(word.written))
+        _keep(parsed, word)
+
+
+def _keep(parsed: Arguments, word: Word) -> None:
     parsed.for_terminal += word.written
+    parsed.for_resuming += word.written
+
+
+def _keep_override(parsed: Arguments, word: Word, value: str | None) -> None:
+    parsed.overrides.append(" ".join(word.written))
+    parsed.for_terminal += word.written
+    if value not in SETTABLE:
+        parsed.for_resuming += word.written

@@ -29,6 +29,8 @@ class ResumePolicy:
     """As the flag `-a` takes it."""
     sandbox: str
     """As the flag `-s` takes it."""
+    reviewer: str | None = None
+    """Who answers approval requests instead of the person."""
 
     @property
     def is_strict(self) -> bool:
@@ -37,13 +39,14 @@ class ResumePolicy:
 
     def resume_settings(self) -> dict[str, Any]:
         """As `thread/resume` takes them."""
-        return {"approvalPolicy": self.approval, "sandbox": self.sandbox}
+        return {"approvalPolicy": self.approval, "sandbox": self.sandbox, **self._reviewer()}
 
     def thread_settings(self) -> dict[str, Any]:
         """As `thread/settings/update` takes them."""
         return {
             "approvalPolicy": self.approval,
             "sandboxPolicy": {"type": _SANDBOX_TYPES[self.sandbox]},
+            **self._reviewer(),
         }
 
     def to_text(self) -> str:
@@ -57,3 +60,6 @@ class ResumePolicy:
         if policy.sandbox not in _SANDBOX_TYPES:
             raise ValueError(f"unknown sandbox {policy.sandbox!r}")
         return policy
+
+    def _reviewer(self) -> dict[str, str]:
+        return {} if self.reviewer is None else {"approvalsReviewer": self.reviewer}

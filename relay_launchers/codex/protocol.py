@@ -5,7 +5,7 @@ codex 0.144 and 0.169 (`tests/codex/data`). Whatever is unknown, malformed or of
 relay becomes None: the protocol is experimental and grows with each release.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -180,8 +180,9 @@ def list_turns(thread_id: str, cursor: str | None = None) -> Request:
 
 def parse_notification(method: str, params: Mapping[str, Any]) -> Event | None:
     """A notification as an event; None when it means nothing to the relay."""
+    read = _READERS.get(method)
     try:
-        return _parse(method, params)
+        return None if read is None else read(params)
     except (KeyError, TypeError, AttributeError):
         return None
 
@@ -252,26 +253,6 @@ def _active(flags: list[str]) -> ThreadStatus:
     return ThreadStatus(state="busy")
 
 
-def _parse(method: str, params: Mapping[str, Any]) -> Event | None:
-    match method:
-        case "thread/started":
-            return ThreadStarted(thread=parse_thread(params["thread"]))
-        case "thread/status/changed":
-            return StatusChanged(
-                thread_id=params["threadId"], status=parse_status(params["status"])
-            )
-        case "thread/closed":
-            return ThreadClosed(thread_id=params["threadId"])
-        case "thread/goal/cleared" | "thread/goal/updated":
-            return ThreadOpened(thread_id=params["threadId"])
-        case "turn/completed":
-            return _turn_completed(params)
-        case "item/started" | "item/completed":
-            return _user_message(params)
-        case _:
-            return None
-
-
 def _turn_completed(params: Mapping[str, Any]) -> TurnCompleted | None:
     end = params["turn"]["status"]
     if end not in ("completed", "interrupted", "failed"):
@@ -284,3 +265,21 @@ def _user_message(params: Mapping[str, Any]) -> UserMessage | None:
     if item["type"] != "userMessage" or not item.get("clientId"):
         return None
     return UserMessage(thread_id=params["threadId"], client_id=item["clientId"])
+
+
+def _thread_opened(params: Mapping[str, Any]) -> ThreadOpened:
+    return ThreadOpened(thread_id=params["threadId"])
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], Event | None]] = {
+    "thread/started": lambda params: ThreadStarted(thread=parse_thread(params["thread"])),
+    "thread/goal/cleared": _thread_opened,
+    "thread/goal/updated": _thread_opened,
+    "thread/status/changed": lambda params: StatusChanged(
+        thread_id=params["threadId"], status=parse_status(params["status"])
+    ),
+    "thread/closed": lambda params: ThreadClosed(thread_id=params["threadId"]),
+    "turn/completed": _turn_completed,
+    "item/started": _user_message,
+    "item/completed": _user_message,
+}

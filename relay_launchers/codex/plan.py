@@ -1,0 +1,138 @@
+"""How Codex is started on the relay: a private app-server and a terminal attached to it.
+
+    helper     codex app-server --listen unix://FOLDER/as.sock  -c mcp_servers.relay...
+    provider   codex --remote unix://FOLDER/as.sock  MODE FLAGS  ARGUMENTS
+
+Plans only; nothing here spawns or writes. With `--remote` most settings of the terminal's command
+line reach the thread; MCP servers, writable folders and whatever is decided before there is a
+thread do not, so overrides of the configuration go to both commands.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from relay_launchers.base import ApprovalMode, Binary, Command, LaunchPlan, LaunchRequest
+from relay_launchers.codex.arguments import SETTABLE, Arguments, parse_arguments
+from relay_launchers.codex.find import find_codex
+from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
+from relay_launchers.environment import session_environment, session_marks
+
+# Short, because a unix socket's path may have 107 bytes.
+SOCKET_NAME = "as.sock"
+
+_MODES: dict[ApprovalMode, tuple[str, str]] = {
+    "open": ("never", "workspace-write"),
+    # In workspace-write it would not ask for changes inside the workspace.
+    "guarded": ("on-request", "read-only"),
+    "read-only": ("never", "read-only"),
+}
+
+
+class CodexProvider:
+    """Codex, as `relay_launchers.registry` holds it."""
+
+    name = "codex"
+
+    def find(self, environment: Mapping[str, str]) -> Binary:
+        """Find the program. Raises ProviderNotFound."""
+        return find_codex(environment)
+
+    def plan(self, request: LaunchRequest) -> LaunchPlan:
+        """Decide how to start it."""
+        arguments = parse_arguments(request.arguments)
+        program = str(request.binary.path)
+        if not arguments.is_session:
+            untouched = Command(
+                argv=(program, *request.arguments),
+                environment=request.environment,
+                cwd=request.cwd,
+            )
+            return LaunchPlan(provider=untouched, on_relay=False)
+        socket = request.folder / SOCKET_NAME
+        address = f"unix://{socket}"
+        environment = session_environment(request)
+        server = (program, "app-server", "--listen", address, *_server_options(request, arguments))
+        terminal = (program, "--remote", address, *_terminal_options(request, arguments))
+        return LaunchPlan(
+            provider=Command(argv=terminal, environment=environment, cwd=request.cwd),
+            helper=Command(argv=server, environment=environment, cwd=request.cwd),
+            helper_socket=socket,
+            provider_session_id=arguments.thread_id if arguments.subcommand == "resume" else None,
+            files=_files(request, arguments),
+            approval_overrides=tuple(arguments.overrides),
+        )
+
+
+def _server_options(request: LaunchRequest, arguments: Arguments) -> list[str]:
+    options = _relay_tools(request)
+    if request.approval == "read-only":
+        options += _setting("web_search", "disabled")
+    if arguments.subcommand:
+        # For /new in a resumed session; the resumed thread itself gets its policy file.
+        policy = _policy(request, arguments)
+        options += _setting("approval_policy", policy.approval)
+        options += _setting("sandbox_mode", policy.sandbox)
+    if arguments.writable_folders:
+        folders = [str(request.cwd / folder) for folder in arguments.writable_folders]
+        options += _setting("sandbox_workspace_write.writable_roots", folders)
+    return [*options, *arguments.for_server]
+
+
+def _relay_tools(request: LaunchRequest) -> list[str]:
+    """The relay's tools, for this session only.
+
+    Without the approval mode Codex would ask before each of them, and refuse them all where it
+    may not ask.
+    """
+    server = "mcp_servers.relay"
+    marks = ", ".join(f"{name} = {_toml(value)}" for name, value in session_marks(request).items())
+    return [
+        *_setting(f"{server}.command", str(request.python)),
+        *_setting(f"{server}.args", ["-I", "-S", str(request.pipe)]),
+        "-c",
+        f"{server}.env={{{marks}}}",
+        *_setting(f"{server}.default_tools_approval_mode", "approve"),
+    ]
+
+
+def _terminal_options(request: LaunchRequest, arguments: Arguments) -> list[str]:
+    if arguments.subcommand:
+        return arguments.for_resuming
+    approval, sandbox = _MODES[request.approval]
+    options: list[str] = []
+    if arguments.approval is None:
+        options += ["-a", approval]
+    if arguments.sandbox is None:
+        options += ["-s", sandbox]
+    return [*options, *arguments.for_terminal]
+
+
+def _policy(request: LaunchRequest, arguments: Arguments) -> ResumePolicy:
+    """The mode's policy with the person's own words put over it."""
+    approval, sandbox = _MODES[request.approval]
+    return ResumePolicy(
+        thread_id=arguments.thread_id if arguments.subcommand == "resume" else None,
+        approval=_settable(arguments.approval, approval),
+        sandbox=_settable(arguments.sandbox, sandbox),
+        reviewer=arguments.reviewer,
+    )
+
+
+def _settable(own: str | None, default: str) -> str:
+    return own if own in SETTABLE else default
+
+
+def _files(request: LaunchRequest, arguments: Arguments) -> Mapping[Path, str]:
+    if not arguments.subcommand:
+        return {}
+    return {request.folder / POLICY_FILE: _policy(request, arguments).to_text()}
+
+
+def _setting(key: str, value: str | list[str]) -> list[str]:
+    return ["-c", f"{key}={_toml(value)}"]
+
+
+def _toml(value: str | list[str]) -> str:
+    """As a TOML value: its basic strings are JSON's, but for escapes JSON need not use."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
