@@ -26,23 +26,19 @@ def main() -> int:
         print(f"scripts/test: {failure}", file=sys.stderr)
         return 1
     if not options.fast:
-        variables |= _fetch_programs(venv)
+        _fetch_programs(venv)
     counts = _run(Stages(venv, variables), selection, fast=options.fast)
     print(counts, flush=True)
     return 1 if counts.failed else 0
 
 
-def _fetch_programs(venv: Path) -> dict[str, str]:
-    """What the tests of real programs need. What is missing they report themselves, by name."""
-    try:
-        clis.fetch_all(venv)
-    except PreparationError as failure:
-        say(str(failure))
-    try:
-        return {chromium.VARIABLE: chromium.find_or_install()}
-    except PreparationError as failure:
-        say(str(failure))
-        return {}
+def _fetch_programs(venv: Path) -> None:
+    """Real providers and a browser. What stays missing, its tests report by name."""
+    for fetch in (lambda: clis.fetch_all(venv), chromium.make_available):
+        try:
+            fetch()
+        except PreparationError as failure:
+            say(str(failure))
 
 
 def _run(stages: Stages, selection: list[str], *, fast: bool) -> Counts:

@@ -32,14 +32,16 @@ def virtual_environment() -> Path:
 
 
 def dependency_wheels(environment: Path) -> Path:
-    """A folder with wheels of all run-time dependencies, so that installing needs no network."""
+    """A folder with wheels of all that an installation needs, so that it needs no network."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    dependencies = project["project"]["dependencies"]
-    folder = CACHE / f"wheels-{_key(sys.version, *dependencies)}"
+    # hatchling asks for `editables` when it builds what `pip install -e` installs.
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    wanted.append("editables")
+    folder = CACHE / f"wheels-{_key(sys.version, *wanted)}"
     if not folder.exists():
         with built_folder(folder) as filled:
-            wanted = ["--wheel-dir", str(filled), *dependencies]
-            pip(environment, "fetching the dependencies' wheels", "wheel", *wanted)
+            target = ["--wheel-dir", str(filled)]
+            pip(environment, "fetching the dependencies' wheels", "wheel", *target, *wanted)
     return folder
 
 
