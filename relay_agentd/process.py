@@ -1,6 +1,6 @@
 """Processes: who they are, whether they live, and how they are ended.
 
-The only module of the daemon with psutil and signals to others. A process is (pid, creation time): both are
+The only module with psutil. A process is (pid, creation time): both are
 compared before every signal, on Linux through a pidfd, so that a recycled pid is never hit.
 Everything async runs on the daemon's loop.
 """
@@ -131,8 +131,9 @@ def listener(port: int) -> str | None:
     except psutil.AccessDenied:
         return None
     for connection in connections:
-        is_it = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-        if is_it and connection.pid is not None:
+        if connection.status != psutil.CONN_LISTEN or not connection.laddr:
+            continue
+        if connection.laddr.port == port and connection.pid is not None:
             with suppress(psutil.Error):
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return None

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 from relay_agentd.errors import SettingsInvalid
 from relay_server.wire import DEFAULT_PORT, ApprovalMode
 
+# Never in the environment of a session: the relay's token is the daemon's alone.
+TOKEN_VARIABLE: Final = "AGENT_RELAY_TOKEN"  # noqa: S105 - a variable's name, not a token
+
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-")
 _LONGEST_LABEL = 80
 
@@ -78,7 +81,7 @@ class Settings:
     """Everything about this machine that a person can set."""
 
     url: str = _setting("AGENT_RELAY_URL", _parse_url, f"http://localhost:{DEFAULT_PORT}")
-    token: str | None = _setting("AGENT_RELAY_TOKEN", _parse_token, None, secret=True)
+    token: str | None = _setting(TOKEN_VARIABLE, _parse_token, None, secret=True)
     capabilities: tuple[str, ...] = _setting("AGENT_RELAY_CAPS", _parse_names, ("chat",))
     approval: ApprovalMode = _setting(  # noqa: RUF009 - makes a field, as the others
         "AGENT_RELAY_APPROVAL", _parse_approval, ApprovalMode.OPEN

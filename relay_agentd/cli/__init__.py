@@ -13,6 +13,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from relay_agentd import __version__
+from relay_agentd.errors import AgentdError
 
 # Heading → command → where it lives: the order is the order of `--help`.
 _SECTIONS: dict[str, dict[str, str]] = {
@@ -40,6 +41,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
 _MODULES = {name: module for section in _SECTIONS.values() for name, module in section.items()}
 
 _INTERRUPTED = 130
+_BROKEN_PIPE = 141
 
 
 class LazyGroup(click.Group):
@@ -95,16 +97,23 @@ def main() -> NoReturn:
     try:
         status: Any = cli.main(standalone_mode=False)
     except click.ClickException as error:
-        _leave(error)
+        error.show()
+        sys.exit(error.exit_code)
+    except AgentdError as error:
+        sys.exit(_report(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
-        # `relay-agentd tail | head -1`: the reader has what it wanted.
+        # `relay-agentd tail | head -1`: the reader has what it wanted. Python would flush into
+        # the broken pipe once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        sys.exit(_BROKEN_PIPE)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _leave(error: click.ClickException) -> NoReturn:
-    error.show()
-    sys.exit(error.exit_code)
+def _report(error: AgentdError) -> int:
+    from relay_agentd.cli.failure import explain_failure
+
+    for line in explain_failure(error):
+        click.echo(f"relay-agentd: {line}", err=True)
+    return error.exit_status

@@ -36,9 +36,10 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def print_json(value: Any) -> None:
-    """`value` as JSON: indented for a person, one line for a pipe."""
-    text = json.dumps(value, ensure_ascii=False, indent=2 if is_terminal() else None)
+def print_json(value: Any, *, lines: bool = False) -> None:
+    """`value` as JSON: indented for a person, one line for a pipe or when it is one of `lines`."""
+    indent = 2 if is_terminal() and not lines else None
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     click.echo(_UNPRINTABLE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 

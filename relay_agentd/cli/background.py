@@ -1,0 +1,85 @@
+"""`up` and `down`: relay and daemon in the background of this machine."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from relay_agentd.cli import machine
+from relay_agentd.errors import AgentdError, DaemonUnreachable
+
+_NAMES = {"relay_server": "relay", "relay_agentd": "daemon"}
+
+
+@click.command("up", short_help="Start relay and daemon in the background.")
+def up_command() -> None:
+    """Start relay and daemon in the background, where they are not running already.
+
+    `run` and `demo` do the same when they need to. For a start with the machine, install the
+    service instead.
+    """
+    from relay_agentd.autostart import ensure_daemon, ensure_relay
+
+    here = machine.here()
+    url = here.settings.url
+    said = "started" if ensure_relay(here) else "already running"
+    click.echo(f"relay   {said}: {url}")
+    said = "started" if ensure_daemon(here) else "already running"
+    click.echo(f"daemon  {said}")
+    program = _program()
+    click.echo(
+        f"\nDashboard: {url}\n\nNext:\n"
+        f"  {program} demo          two scripted agents talk, for a look\n"
+        f"  {program} run claude    Claude Code in this terminal, on the relay\n"
+        f"  {program} run codex     Codex in this terminal, on the relay\n"
+        f"  {program} --help        everything else\n"
+        f"Stop:\n"
+        f"  {program} down"
+    )
+
+
+@click.command("down", short_help="Stop the relay and the daemon that were started here.")
+@click.option("--force", is_flag=True, help="End running sessions first.")
+def down_command(force: bool) -> None:
+    """Stop the relay and the daemon that `up`, `run` or `demo` started, and nothing else.
+
+    What a service manager runs is left to it.
+    """
+    from relay_agentd.autostart import end_started
+    from relay_agentd.paths import Paths
+
+    _end_sessions(force=force)
+    ended = end_started(Paths.default())
+    for module, process in ended:
+        click.echo(f"{_NAMES.get(module, module)} stopped (pid {process.pid})")
+    if not ended:
+        click.echo("Nothing that was started from here is running.")
+
+
+def _end_sessions(*, force: bool) -> None:
+    """A running session's launcher would start the daemon again, so sessions come first."""
+    try:
+        sessions = machine.daemon().call("ps")["sessions"]
+        names = [str(session.get("agentId") or session["key"]) for session in sessions]
+        if names and not force:
+            raise AgentdError(
+                f"sessions are running: {', '.join(names)}."
+                " End them first (`relay-agentd stop ID`), or all of them with --force"
+            )
+        for name in names:
+            machine.daemon().call("stop", target=name, force=False, timeout=20.0)
+    except DaemonUnreachable:
+        return
+
+
+def _program() -> str:
+    """How the person can call us: by name where that finds us, else by a path."""
+    ours = Path(sys.argv[0])
+    found = shutil.which("relay-agentd")
+    if found and Path(found).resolve() == ours.resolve():
+        return "relay-agentd"
+    try:
+        return str(ours.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(ours.absolute())

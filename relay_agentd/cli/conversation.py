@@ -1,0 +1,65 @@
+"""How messages look: a heading line and the body for a person, one tab-separated line in a pipe."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from relay_agentd.cli.output import clock, is_terminal, one_line, print_json, printable
+
+Message = Mapping[str, Any]
+
+
+def print_messages(envelope: Mapping[str, Any], *, as_json: bool, empty: str) -> None:
+    """A list of messages as the API answered it."""
+    messages: Iterable[Message] = envelope["messages"]
+    if as_json:
+        print_json(envelope)
+    elif not messages and is_terminal():
+        click.echo(empty)
+    else:
+        for message in messages:
+            print_message(message)
+
+
+def print_message(message: Message) -> None:
+    """One message."""
+    if is_terminal():
+        _print_for_a_person(message)
+    else:
+        fields = ("id", "createdAt", "from", "to", "subject", "body")
+        click.echo("\t".join(one_line(str(message.get(name) or "")) for name in fields))
+
+
+def _print_for_a_person(message: Message) -> None:
+    heading = (
+        click.style(f"#{message['id']}", fg="cyan", bold=True)
+        + f"  {click.style(message['from'], bold=True)} → {click.style(message['to'], bold=True)}"
+        + click.style(f"  {clock(message['createdAt'])}{_remarks(message)}", fg="bright_black")
+    )
+    click.echo(heading)
+    if message.get("subject"):
+        click.echo(f"    {click.style(one_line(message['subject']), bold=True)}")
+    for line in printable(message["body"]).splitlines():
+        click.echo(f"    {line}")
+
+
+def _remarks(message: Message) -> str:
+    remarks = []
+    if message.get("replyTo"):
+        remarks.append(f"re #{message['replyTo']}")
+    if message.get("channel"):
+        remarks.append(f"channel {message['channel']}")
+    if message.get("priority") not in (None, "normal"):
+        remarks.append(str(message["priority"]))
+    if message.get("held"):
+        remarks.append("held")
+    if message.get("claimable"):
+        remarks.append(_claim(message.get("claim")))
+    return "".join(f"  {one_line(remark)}" for remark in remarks)
+
+
+def _claim(claim: Mapping[str, Any] | None) -> str:
+    if claim is None:
+        return "open for claiming"
+    return f"{'completed' if claim.get('completedAt') else 'claimed'} by {claim['agentId']}"

@@ -1,0 +1,37 @@
+"""From an error to what a person reads: one line that says what is wrong and how to mend it."""
+
+from relay_agentd.errors import (
+    AgentdError,
+    DaemonUnreachable,
+    RelayRefused,
+    RelayUnreachable,
+    SettingsInvalid,
+)
+
+
+def explain_failure(error: AgentdError) -> list[str]:
+    """The lines for stderr; the first names the problem."""
+    if isinstance(error, SettingsInvalid):
+        return list(error.problems)
+    if isinstance(error, RelayRefused):
+        return [_refusal(error)]
+    if isinstance(error, RelayUnreachable):
+        return [f"{error}. Start it with `relay-agentd up`, or set AGENT_RELAY_URL."]
+    if isinstance(error, DaemonUnreachable):
+        return [f"{error}. `relay-agentd up` starts it, and so does `relay-agentd run`."]
+    return [str(error)]
+
+
+def _refusal(error: RelayRefused) -> str:
+    line = str(error).rstrip(".")
+    if error.code == "unauthorized":
+        return f"{line}. Set AGENT_RELAY_TOKEN to the relay's token."
+    suggestions = error.problem.get("suggestions")
+    if suggestions:
+        return f"{line}. Did you mean {' or '.join(map(str, suggestions[:3]))}?"
+    if error.code == "agent_not_found":
+        return f"{line}. `relay-agentd agents` lists who is there."
+    fields = error.problem.get("errors")
+    if fields:
+        return f"{line}: " + "; ".join(f"{item['field']}: {item['message']}" for item in fields)
+    return f"{line} ({error.code})."

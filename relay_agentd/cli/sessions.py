@@ -1,0 +1,51 @@
+"""`ps` and `stop`: the sessions of this machine, as its daemon knows them."""
+
+from typing import Any
+
+import click
+
+from relay_agentd.cli.machine import daemon
+from relay_agentd.cli.output import STATUS_STYLES, print_json, print_table
+
+_COLUMNS = ("AGENT", "STATE", "STATUS", "PROVIDER", "APPROVAL", "PID", "FOLDER", "LABEL")
+
+
+@click.command("ps", short_help="List the sessions of this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ps_command(as_json: bool) -> None:
+    """List the sessions of this machine.
+
+    \b
+    relay-agentd ps
+    relay-agentd ps --json
+    """
+    answer = daemon().call("ps")
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        _COLUMNS,
+        [_row(session) for session in answer["sessions"]],
+        styles={"STATUS": STATUS_STYLES},
+        empty="No session runs here. Start one: relay-agentd run claude",
+    )
+
+
+@click.command("stop", short_help="End a session of this machine.")
+@click.argument("target", metavar="ID")
+@click.option("--force", is_flag=True, help="Do not wait for an orderly end: kill it.")
+def stop_command(target: str, force: bool) -> None:
+    """End a session of this machine; ID is an agent's id or label, or what `ps` shows.
+
+    The provider is asked to end (SIGTERM) and gets five seconds for it.
+
+    \b
+    relay-agentd stop laptop-claude-shop-1a2b3c4d
+    relay-agentd stop backend --force
+    """
+    daemon().call("stop", target=target, force=force, timeout=20.0)
+
+
+def _row(session: dict[str, Any]) -> list[Any]:
+    names = ("agentId", "state", "status", "provider", "approval", "pid", "cwd", "label")
+    return [session.get(name) for name in names]
