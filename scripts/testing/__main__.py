@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from scripts.testing import chromium, clis, environment
@@ -34,7 +35,7 @@ def main() -> int:
 
 def _fetch_programs(venv: Path) -> None:
     """Real providers and a browser. What stays missing, its tests report by name."""
-    for fetch in (lambda: clis.fetch_all(venv), chromium.make_available):
+    for fetch in (partial(clis.fetch_all, venv), chromium.make_available):
         try:
             fetch()
         except PreparationError as failure:
