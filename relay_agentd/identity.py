@@ -1,0 +1,36 @@
+"""Who a session is on the relay. Pure, but for looking for a `.git` above a folder."""
+
+import hashlib
+import re
+import socket
+from pathlib import Path
+from typing import Final
+
+_LONGEST: Final = 128
+
+
+def agent_id(*, host: str, rig: str, project: str, provider_session_id: str) -> str:
+    """`{hostname}-{rig}-{project}-{session-hash}`: the same for the same conversation, always."""
+    mark = hashlib.sha256(provider_session_id.encode()).hexdigest()[:8]
+    # The hash tells sessions apart, so it is never what is cut off.
+    front = "-".join(_folded(part) for part in (host, rig, project))
+    return f"{front[: _LONGEST - len(mark) - 1].rstrip('-')}-{mark}"
+
+
+def host_name() -> str:
+    """This machine's short name; also its id at the relay."""
+    return _folded(socket.gethostname().partition(".")[0])
+
+
+def project_name(cwd: Path) -> str:
+    """The git top folder's name, else the folder's."""
+    for folder in (cwd, *cwd.parents):
+        # A worktree and a submodule have a file there.
+        if (folder / ".git").exists():
+            return folder.name or "root"
+    return cwd.name or "root"
+
+
+def _folded(text: str) -> str:
+    """Lower case, anything but letters and digits as one `-`."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
