@@ -29,6 +29,7 @@ class Stage:
     bench: Bench
     binary: Binary
     extra: Mapping[str, str] = field(default_factory=dict)
+    mcp_config: str = ""
     terminals: list[Terminal] = field(default_factory=list)
 
     def plan(self, approval: ApprovalMode = "open", arguments: Sequence[str] = ()) -> LaunchPlan:
@@ -71,6 +72,14 @@ class Stage:
         )
         terminal.wait_for_text(READY)
         return terminal
+
+    def queued(self, number: int) -> bool:
+        """Whether the session's transcript shows this message waiting in its queue."""
+        return any(
+            f"[msg:{number}]" in line and '"enqueue"' in line
+            for transcript in (self.home.claude_config / "projects").rglob("*.jsonl")
+            for line in transcript.read_text().splitlines()
+        )
 
     def answers(self) -> list[str]:
         """What the tools answered the model in its newest request."""
