@@ -53,13 +53,17 @@ class ToolBackend(Protocol):
         disk before anything is sent. Waits some seconds for the relay. None: it is queued and
         goes out later. Raises: RelayRefused, and then it has left the outbox."""
 
-    async def claim(self, session_key: str, message_id: int, *, key: str) -> Message:
-        """POST /api/messages/{id}/claim. Raises: RelayRefused, RelayUnreachable."""
+    async def claim(self, session_key: str, message_id: int) -> Message:
+        """POST /api/messages/{id}/claim; again is harmless.
 
-    async def complete(
-        self, session_key: str, message_id: int, result: str | None, *, key: str
-    ) -> Message:
-        """POST /api/messages/{id}/complete. Raises: RelayRefused, RelayUnreachable."""
+        Raises: RelayRefused, RelayUnreachable.
+        """
+
+    async def complete(self, session_key: str, message_id: int, result: str | None) -> Message:
+        """POST /api/messages/{id}/complete; again is harmless.
+
+        Raises: RelayRefused, RelayUnreachable.
+        """
 
     async def agents(self, query: str | None) -> Sequence[Mapping[str, Any]]:
         """GET /api/agents?q=. Raises: RelayRefused, RelayUnreachable."""
@@ -245,7 +249,7 @@ async def _agents(call: _Call) -> str:
 
 async def _claim(call: _Call) -> str:
     number = call.message_id()
-    claimed = await call.backend.claim(call.session_key, number, key=call.key)
+    claimed = await call.backend.claim(call.session_key, number)
     until = (claimed.get("claim") or {}).get("expiresAt")
     return (
         f"Message {number} is yours{f' until {until}' if until else ''}. When the work is done: "
@@ -255,7 +259,7 @@ async def _claim(call: _Call) -> str:
 
 async def _complete(call: _Call) -> str:
     number, result = call.message_id(), call.text("result") or None
-    await call.backend.complete(call.session_key, number, result, key=call.key)
+    await call.backend.complete(call.session_key, number, result)
     return f"Message {number} is completed" + (
         ", and its sender gets your result." if result else "."
     )
