@@ -1,0 +1,153 @@
+"""Every failure the API can show, with its stable code and HTTP status.
+
+    RelayError
+    ├── InvalidRequest 422   ├── BadSyntax 400       ├── UnsupportedMedia 415  ├── PayloadTooLarge 413
+    ├── Unauthorized 401     ├── Forbidden 403       ├── WrongHost 421         ├── NotFound 404
+    ├── Conflict 409         ├── RateLimited 429     └── Unavailable 503
+
+`detail` and `extra` are shown to clients, so neither may hold SQL, a path or a secret.
+`StartupError` is the other family: it ends the program with its exit code and one line.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class RelayError(Exception):
+    """A failure a client may see."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    code: str = "internal_error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or type(self).code
+        self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
+
+
+class BadSyntax(RelayError):
+    """The body or the query cannot be parsed at all."""
+
+    status, title, code = 400, "Malformed request", "malformed_request"
+
+
+class InvalidRequest(RelayError):
+    """A field is wrong, unknown or too long."""
+
+    status, title, code = 422, "Invalid request", "invalid_request"
+
+    @classmethod
+    def of(cls, errors: Sequence[tuple[str, str]]) -> "InvalidRequest":
+        """From (field, message) pairs."""
+        listed = [{"field": field, "message": message} for field, message in errors]
+        first = f"{errors[0][0]}: {errors[0][1]}"
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        return cls(first + more, extra={"errors": listed})
+
+
+class Unauthorized(RelayError):
+    """No token, or a wrong one."""
+
+    status, title, code = 401, "Unauthorized", "unauthorized"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(RelayError):
+    """Known, but not allowed."""
+
+    status, title, code = 403, "Forbidden", "forbidden"
+
+
+class WrongHost(RelayError):
+    """The Host header names a server that this is not (DNS rebinding)."""
+
+    status, title, code = 421, "Misdirected request", "misdirected_request"
+
+
+class NotFound(RelayError):
+    """The path or the thing it names does not exist."""
+
+    status, title, code = 404, "Not found", "not_found"
+
+
+class MethodNotAllowed(RelayError):
+    """The path exists, the method does not."""
+
+    status, title, code = 405, "Method not allowed", "method_not_allowed"
+
+
+class Conflict(RelayError):
+    """The request is right, but not in this state of things."""
+
+    status, title, code = 409, "Conflict", "conflict"
+
+
+class PayloadTooLarge(RelayError):
+    """The request is larger than the limit."""
+
+    status, title, code = 413, "Payload too large", "payload_too_large"
+
+
+class UnsupportedMedia(RelayError):
+    """The body is not JSON."""
+
+    status, title, code = 415, "Unsupported media type", "unsupported_media_type"
+
+
+class RateLimited(RelayError):
+    """Too many requests of one sender."""
+
+    status, title, code = 429, "Too many requests", "rate_limited"
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class Unavailable(RelayError):
+    """Cannot be done now; trying again later may work."""
+
+    status, title, code = 503, "Unavailable", "unavailable"
+
+    def __init__(self, detail: str, retry_after_seconds: int = 5, code: str | None = None) -> None:
+        super().__init__(detail, code=code, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class StartupError(Exception):
+    """The server cannot start: one line for the person, and the exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class BadSettings(StartupError):
+    """One or more settings are wrong; one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems), 2)
+
+
+class StoreRefused(StartupError):
+    """The database is corrupt, truncated, newer, read-only or locked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 3)
+
+
+class AlreadyTaken(StartupError):
+    """The port or the database belongs to another process."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 4)

@@ -1,0 +1,1 @@
+"""The only package that knows falcon: routes, shapes, problems, streams, static files."""

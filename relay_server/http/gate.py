@@ -1,0 +1,144 @@
+"""What every request passes: Host, Origin, token; and what every answer carries.
+
+One middleware, because each costs every request.
+"""
+
+import hashlib
+import hmac
+import socket
+from typing import Any, Final
+
+import falcon
+import psutil
+
+from relay_server import __version__
+from relay_server.errors import Forbidden, MethodNotAllowed, Unauthorized, WrongHost
+from relay_server.ids import new_request_id
+from relay_server.settings import LOOPBACK_NAMES, Settings, is_loopback
+from relay_server.wire import TOKEN_HEADER, VERSION_HEADER
+
+COOKIE: Final = "agent_relay_session"
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN_PATHS: Final = frozenset({"/api/login", "/api/logout"})
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
+# Names that browsers and clients may remember as good; more would be a client playing.
+_MOST_REMEMBERED: Final = 1000
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    VERSION_HEADER: __version__,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+}
+
+
+class Gate:
+    """Stateless but for remembered Host headers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._token = settings.token.encode() if settings.token else None
+        self._cookie = cookie_value(settings.token) if settings.token else None
+        self._hosts = _allowed_hosts(settings)
+        self._good_hosts: set[str] = set()
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Raises: WrongHost, Forbidden, Unauthorized."""
+        environ = request.env
+        # At once, so that a refusal carries them too.
+        response.set_headers(_HEADERS)
+        response.set_header("X-Request-Id", new_request_id())
+        host = environ.get("HTTP_HOST", "")
+        if host not in self._good_hosts:
+            self._check_host(host)
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None and request.method not in _SAFE:
+            _check_origin(origin, host)
+        if self._token is not None and _is_guarded(request.path):
+            self._check_token(request)
+
+    def process_resource(
+        self, request: falcon.Request, response: falcon.Response, resource: Any, params: Any
+    ) -> None:
+        """falcon answers OPTIONS by itself; the contract knows no such call."""
+        del response, params
+        if request.method == "OPTIONS" and not hasattr(resource, "on_options"):
+            known = [m for m in ("DELETE", "GET", "PATCH", "POST", "PUT")]
+            allowed = [m for m in known if hasattr(resource, f"on_{m.lower()}")]
+            raise MethodNotAllowed(
+                "The path has no method OPTIONS.", headers={"Allow": ", ".join(allowed)}
+            )
+
+    def _check_host(self, host: str) -> None:
+        if _host_name(host) not in self._hosts:
+            raise WrongHost(
+                "This server does not answer to that host name; AGENT_RELAY_ALLOWED_HOSTS adds it."
+            )
+        if len(self._good_hosts) < _MOST_REMEMBERED:
+            self._good_hosts.add(host)
+
+    def _check_token(self, request: falcon.Request) -> None:
+        assert self._token is not None
+        assert self._cookie is not None
+        given = _given_token(request)
+        if given is not None:
+            if hmac.compare_digest(given.encode("latin-1", "replace"), self._token):
+                return
+            raise Unauthorized("The token is wrong.")
+        cookies = request.get_cookie_values(COOKIE) or []
+        if any(hmac.compare_digest(c.encode(), self._cookie.encode()) for c in cookies):
+            return
+        raise Unauthorized("A token is needed.")
+
+
+def cookie_value(token: str) -> str:
+    """What a browser keeps instead of the token: good for this token only, not the token."""
+    return hmac.new(token.encode(), b"agent-relay browser session", hashlib.sha256).hexdigest()
+
+
+def _given_token(request: falcon.Request) -> str | None:
+    header = request.get_header(TOKEN_HEADER)
+    if header is not None:
+        return header
+    authorization = request.get_header("Authorization")
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _is_guarded(path: str) -> bool:
+    return (path.startswith("/api") or path == "/metrics") and path not in _OPEN_PATHS
+
+
+def _check_origin(origin: str, host: str) -> None:
+    scheme, separator, place = origin.partition("://")
+    if not separator or scheme not in ("http", "https") or place.lower() != host.lower():
+        raise Forbidden("A page of another origin may not change anything here.")
+
+
+def _host_name(host: str) -> str:
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".")
+
+
+def _allowed_hosts(settings: Settings) -> frozenset[str]:
+    hosts = set(LOOPBACK_NAMES) | set(settings.allowed_hosts)
+    if settings.host in _WILDCARDS:
+        # Bound to every address: each of them is one the server was bound to.
+        for addresses in psutil.net_if_addrs().values():
+            hosts |= {a.address.partition("%")[0].lower() for a in addresses}
+        hosts.add(socket.gethostname().lower())
+    else:
+        hosts.add(settings.host.lower())
+    if is_loopback(settings.host):
+        hosts.add(settings.host.lower())
+    return frozenset(hosts)

@@ -1,0 +1,164 @@
+"""The contract's request objects and query strings, one definition each."""
+
+import re
+from typing import Final
+
+from relay_server.domain.receipt import REPORTABLE
+from relay_server.domain.routing import AGENT_ID, MAX_LABEL, NAME
+from relay_server.http.fields import (
+    AnyJson,
+    Boolean,
+    Choice,
+    Either,
+    Field,
+    Integer,
+    ListOf,
+    Pattern,
+    Schema,
+    Text,
+)
+from relay_server.wire import MAX_BODY_BYTES, AgentStatus, ApprovalMode, Priority, Reachability
+
+MAX_ID: Final = 2**53 - 1
+_MAX_NAMES: Final = 64
+_MAX_AGENTS: Final = 1000
+_TEN_YEARS: Final = 10 * 366 * 24 * 3600
+
+AGENT: Final = Pattern(AGENT_ID, "1..128 of A-Za-z0-9._-")
+_NAME: Final = Pattern(NAME, "1..64 of A-Za-z0-9._/-")
+_NAMES: Final = ListOf(_NAME, _MAX_NAMES)
+_SHORT: Final = Text(200)
+_WORD: Final = Text(64)
+_STATUS: Final = Choice(tuple(AgentStatus))
+_MODE: Final = Choice(tuple(ApprovalMode))
+_KEY: Final = Pattern(re.compile(r"[\x21-\x7e]{1,255}"), "1..255 visible ASCII characters")
+IDEMPOTENCY_KEY: Final = _KEY
+_MESSAGE_ID: Final = Integer(1, MAX_ID)
+_OBJECT: Final = AnyJson(only_objects=True)
+
+REGISTER: Final = Schema(
+    {
+        "id": Field(AGENT, is_required=True, is_nullable=False),
+        "name": Field(_SHORT),
+        "label": Field(Text(MAX_LABEL)),
+        "machine": Field(_SHORT),
+        "provider": Field(_WORD),
+        "rig": Field(_WORD),
+        "project": Field(_SHORT),
+        "sessionId": Field(_SHORT),
+        "cwd": Field(Text(4096)),
+        "pid": Field(Integer(0, 2**31 - 1)),
+        "tags": Field(_NAMES),
+        "capabilities": Field(_NAMES),
+        "channels": Field(_NAMES),
+        "status": Field(_STATUS),
+        "statusDetail": Field(_SHORT),
+        "approvalMode": Field(_MODE),
+        "reachability": Field(Choice(tuple(Reachability))),
+        "instanceId": Field(Text(128, 1)),
+        "version": Field(_WORD),
+        "meta": Field(_OBJECT),
+    }
+)
+PATCH_AGENT: Final = Schema(
+    {
+        "label": Field(Text(MAX_LABEL)),
+        "tags": Field(_NAMES),
+        "capabilities": Field(_NAMES),
+        "channels": Field(_NAMES),
+        "approvalMode": Field(_MODE, is_nullable=False),
+        "meta": Field(_OBJECT),
+    }
+)
+STATUS: Final = Schema(
+    {
+        "status": Field(_STATUS, is_required=True, is_nullable=False),
+        "statusDetail": Field(_SHORT),
+    }
+)
+HEARTBEATS: Final = Schema(
+    {
+        "agents": Field(
+            ListOf(
+                Schema(
+                    {
+                        "id": Field(AGENT, is_required=True, is_nullable=False),
+                        "status": Field(_STATUS),
+                        "statusDetail": Field(_SHORT),
+                    }
+                ),
+                _MAX_AGENTS,
+            ),
+            is_required=True,
+            is_nullable=False,
+        ),
+        "machine": Field(Text(200, 1)),
+    }
+)
+NOTHING: Final = Schema({})
+SEND: Final = Schema(
+    {
+        "from": Field(AGENT, is_required=True, is_nullable=False),
+        "to": Field(Text(200, 1)),
+        "body": Field(Text(MAX_BODY_BYTES, 1, in_bytes=True), is_required=True, is_nullable=False),
+        "subject": Field(_SHORT),
+        "channel": Field(_NAME),
+        "replyTo": Field(_MESSAGE_ID),
+        "kind": Field(Pattern(NAME, "1..64 of A-Za-z0-9._/-")),
+        "priority": Field(Choice(tuple(Priority))),
+        "claimable": Field(Boolean()),
+        "payload": Field(_OBJECT),
+        "idempotencyKey": Field(_KEY),
+        "expiresInSeconds": Field(Integer(1, _TEN_YEARS)),
+    }
+)
+BY_AGENT: Final = Schema({"agentId": Field(AGENT, is_required=True, is_nullable=False)})
+CLAIM: Final = Schema({**BY_AGENT.fields, "leaseSeconds": Field(Integer(1, 86400))})
+COMPLETE: Final = Schema(
+    {
+        **BY_AGENT.fields,
+        "result": Field(
+            Either(
+                (Text(MAX_BODY_BYTES, 1, in_bytes=True), _OBJECT),
+                "a text of at most 64 KiB or an object",
+            )
+        ),
+    }
+)
+ACK: Final = Schema(
+    {
+        "receipts": Field(
+            ListOf(
+                Schema(
+                    {
+                        "messageId": Field(_MESSAGE_ID, is_required=True, is_nullable=False),
+                        "state": Field(
+                            Choice(tuple(REPORTABLE)), is_required=True, is_nullable=False
+                        ),
+                        "via": Field(_WORD),
+                        "detail": Field(Text(1000)),
+                    }
+                ),
+                500,
+            ),
+            is_required=True,
+            is_nullable=False,
+        )
+    }
+)
+STREAM_AGENTS: Final = Schema(
+    {"agents": Field(ListOf(AGENT, _MAX_AGENTS), is_required=True, is_nullable=False)}
+)
+MACHINE: Final = Schema(
+    {
+        "hostname": Field(_SHORT),
+        "os": Field(_SHORT),
+        "version": Field(_WORD),
+        "providers": Field(ListOf(AnyJson(), 64)),
+        "addresses": Field(ListOf(_SHORT, 64)),
+        "load": Field(AnyJson()),
+        "memory": Field(AnyJson()),
+        "launchRoots": Field(ListOf(Text(4096), 64)),
+    }
+)
+LOGIN: Final = Schema({"token": Field(Text(4096), is_required=True, is_nullable=False)})

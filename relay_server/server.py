@@ -1,0 +1,222 @@
+"""The process: socket, waitress, threads, signals, the order of starting and stopping.
+
+waitress' loop runs in the calling thread; each request in one of the pool's. A parked request
+(stream, long poll) does not count against the pool, so ordinary ones always find a thread.
+"""
+
+import errno
+import logging
+import signal
+import socket
+from types import FrameType
+from typing import Any, Final
+
+import psutil
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+
+from relay_server.errors import AlreadyTaken
+from relay_server.services.render import dumps
+from relay_server.services.slots import MAX_LONG_POLLS, Slots
+from relay_server.settings import Settings
+from relay_server.wire import MAX_REQUEST_BYTES
+from relay_server.wiring import Relay
+
+_log = logging.getLogger(__name__)
+
+# Threads that may run at once: more only take turns on the interpreter's lock.
+_RUNNING: Final = 8
+# Ours is checked in the application; this only keeps a hostile body off the disk.
+_MAX_BODY: Final = 8 * MAX_REQUEST_BYTES
+
+
+class _Task(WSGITask):  # type: ignore[misc]
+    """Header and first piece of the body leave in one write.
+
+    Two small segments would meet delayed acknowledgements: 40 ms on every kept connection.
+    """
+
+    def write(self, data: bytes) -> None:
+        if self.wrote_header or not self.complete:
+            super().write(data)
+            return
+        channel = self.channel
+        header: list[bytes] = []
+        self.channel = _Gather(header)
+        try:
+            super().write(data)
+        finally:
+            self.channel = channel
+        channel.write_soon(b"".join(header))
+
+    def build_response_header(self) -> bytes:
+        # The base class asks its channel for the server's settings.
+        gather, self.channel = self.channel, self._real_channel
+        try:
+            header: bytes = super().build_response_header()
+        finally:
+            self.channel = gather
+        return header
+
+    def __init__(self, channel: Any, request: Any) -> None:
+        super().__init__(channel, request)
+        self._real_channel = channel
+
+
+class _Gather:
+    """Takes the place of a channel while header and body are put together."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def write_soon(self, data: bytes) -> int:
+        self._pieces.append(data)
+        return len(data)
+
+
+class _ErrorTask(ErrorTask):  # type: ignore[misc]
+    """What waitress refuses by itself (a broken request line, a huge body), as a problem."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = dumps(
+            {
+                "type": "about:blank",
+                "title": error.reason,
+                "status": error.code,
+                "detail": f"{error.reason}.",
+                "code": "payload_too_large" if error.code == 413 else "malformed_request",
+            }
+        )
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/problem+json"))
+        self.response_headers.append(("Connection", "close"))
+        self.close_on_finish = True
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    task_class = _Task
+    error_task_class = _ErrorTask
+
+
+class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """Grows by one thread for each parked request, up to all that may park."""
+
+    def __init__(self, slots: Slots) -> None:
+        super().__init__()
+        self._slots = slots
+        self._most = _RUNNING + slots.max_streams + MAX_LONG_POLLS
+        self.set_thread_count(_RUNNING)
+        slots.watch(self.grow)
+
+    def grow(self) -> None:
+        """Make sure that enough threads are not parked."""
+        wanted = min(self._most, _RUNNING + self._slots.parked)
+        with self.lock:
+            running = len(self.threads) - self.stop_count
+            is_stopping = self.stop_count > 0
+        if running < wanted and not is_stopping:
+            self.set_thread_count(wanted)
+
+
+class Server:
+    """A relay behind a socket. `run` returns after `stop` or a signal."""
+
+    def __init__(self, relay: Relay, settings: Settings) -> None:
+        """Raises: AlreadyTaken when the port is."""
+        self._relay = relay
+        self._map: dict[int, Any] = {}
+        self._threads = _Threads(relay.core.slots)
+        try:
+            listener = _listen(settings.host, settings.port)
+        except BaseException:
+            self._threads.shutdown(timeout=1)
+            raise
+        self._waitress = create_server(
+            relay.app,
+            map=self._map,
+            _dispatcher=self._threads,
+            sockets=[listener],
+            ident=None,
+            channel_request_lookahead=1,
+            asyncore_use_poll=True,
+            max_request_body_size=_MAX_BODY,
+            clear_untrusted_proxy_headers=True,
+            connection_limit=settings.max_streams + MAX_LONG_POLLS + 1000,
+            channel_timeout=300,
+            log_socket_errors=False,
+        )
+        self._waitress.channel_class = _Channel
+        self.host, self.port = listener.getsockname()[:2]
+
+    @property
+    def url(self) -> str:
+        """Where people reach it."""
+        host = "localhost" if self.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def run(self) -> None:
+        """Serve until stopped, then end everything in order."""
+        self._relay.start()
+        try:
+            self._waitress.run()
+        finally:
+            self._relay.wake_all()
+            self._threads.shutdown(timeout=5)
+            self._waitress.close()
+            self._relay.stop()
+
+    def stop(self) -> None:
+        """From another thread: end `run`."""
+        self._relay.wake_all()
+        self._waitress.trigger.pull_trigger(_leave)
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT end `run`. For the main thread."""
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            self._relay.wake_all()
+            raise SystemExit(0)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, leave)
+
+
+def _leave() -> None:
+    raise SystemExit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AlreadyTaken(f"port {port} on {host} is in use by {port_holder(port)}") from None
+        raise AlreadyTaken(f"{host}:{port} cannot be bound: {error.strerror}") from None
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def port_holder(port: int) -> str:
+    """Who listens there, as far as this user may know."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            is_it = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            if is_it and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except (psutil.Error, OSError):
+        pass
+    return "another program"

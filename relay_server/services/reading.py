@@ -1,0 +1,193 @@
+"""Reading messages: an agent's inbox (with long poll), everyone's, one with its receipts."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from relay_server.domain.agent import Agent
+from relay_server.domain.message import Message
+from relay_server.domain.receipt import has_reached
+from relay_server.services import lookup, render
+from relay_server.services.core import Core
+from relay_server.services.live import Waiter
+from relay_server.services.receipts import ReceiptService, receipts_of
+from relay_server.services.sending import message_not_found
+from relay_server.store import agents, inbox, messages
+from relay_server.store.database import Reader
+from relay_server.wire import ReceiptState
+
+# A wake-up may be lost with its listener, and a client may leave: look this often.
+_SLICE_SECONDS: Final = 1.0
+_MAX_THREAD: Final = 10_000
+
+IsGone = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxQuery:
+    """What an agent asks for."""
+
+    agent_id: str
+    since: int | None
+    limit: int
+    channel: str | None
+    unread: bool
+    wait_seconds: float
+    instance: str | None
+
+
+class ReadingService:
+    """Thread-safe; owns nothing but its core."""
+
+    def __init__(self, core: Core, receipts: ReceiptService) -> None:
+        self._core = core
+        self._receipts = receipts
+
+    # -- inbox
+
+    def inbox(self, query: InboxQuery, is_gone: IsGone) -> render.Json:
+        """The agent's messages, oldest first; waits for the first one when asked to."""
+        answer = self._read_inbox(query)
+        if answer["messages"] or query.wait_seconds <= 0:
+            return answer
+        deadline = self._core.clock.monotonic() + query.wait_seconds
+        waiter = Waiter()
+        with self._core.slots.long_poll():
+            self._listen(waiter, query.agent_id)
+            try:
+                while True:
+                    waiter.event.clear()
+                    answer = self._read_inbox(query)
+                    left = deadline - self._core.clock.monotonic()
+                    if answer["messages"] or left <= 0:
+                        return answer
+                    if self._core.listeners.is_closed or is_gone():
+                        return answer
+                    waiter.event.wait(min(left, _SLICE_SECONDS))
+            finally:
+                self._core.listeners.remove(waiter, [query.agent_id])
+
+    def _listen(self, waiter: Waiter, agent_id: str) -> None:
+        with self._core.database.exclusive() as reader:
+            agent = agents.get(reader, agent_id)
+            if agent is not None:
+                self._core.listeners.add(waiter, [agent.card])
+
+    def _read_inbox(self, query: InboxQuery) -> render.Json:
+        now = self._core.clock.now_ms()
+        with self._core.database.read() as reader:
+            agent = lookup.require_agent(reader, query.agent_id, query.instance)
+            found = self._select(reader, agent, query, now)
+        more = len(found) > query.limit
+        found = found[: query.limit]
+        start = agent.cursor if query.since is None else query.since
+        cursor = max([start, *(message.id for message in found)])
+        if found:
+            self._receipts.routed_now(agent.id, [message.id for message in found])
+        return {
+            "messages": [render.message_json(message, now) for message in found],
+            "cursor": cursor,
+            "more": more,
+        }
+
+    @staticmethod
+    def _select(reader: Reader, agent: Agent, query: InboxQuery, now: int) -> list[Message]:
+        conditions: tuple[str, ...] = (inbox.UNREAD,) if query.unread else ()
+        if query.since is None and not query.unread:
+            conditions = (inbox.UNHANDED,)
+        since = agent.cursor if query.since is None else query.since
+        limit = query.limit + 1
+        found = inbox.after(
+            reader,
+            agent.card,
+            since,
+            now=now,
+            limit=limit,
+            conditions=conditions,
+            channel=query.channel,
+        )
+        if query.since is not None:
+            return found
+        late = inbox.late(reader, agent.card, agent.cursor, now=now, limit=limit)
+        if query.channel is not None:
+            late = [message for message in late if message.channel == query.channel]
+        return sorted([*late, *found], key=lambda message: message.id)[:limit]
+
+    # -- everyone's
+
+    def search(self, filters: Mapping[str, Any], limit: int) -> render.Json:
+        """Newest first; `cursor` is the oldest id here, for `before`."""
+        now = self._core.clock.now_ms()
+        with self._core.database.read() as reader:
+            found = messages.search(reader, dict(filters), limit + 1)
+        more = len(found) > limit
+        shown = found[:limit]
+        return {
+            "messages": [render.message_json(message, now) for message in shown],
+            "cursor": shown[-1].id if shown else None,
+            "more": more,
+        }
+
+    def thread(self, message_id: int) -> render.Json:
+        """The whole conversation a message belongs to, oldest first."""
+        now = self._core.clock.now_ms()
+        with self._core.database.read() as reader:
+            message = _require(reader, message_id)
+            found = messages.thread(reader, message.thread_id, _MAX_THREAD + 1)
+        return {
+            "messages": [render.message_json(m, now) for m in found[:_MAX_THREAD]],
+            "cursor": found[-1].id if found else message_id,
+            "more": len(found) > _MAX_THREAD,
+        }
+
+    # -- one
+
+    def get(self, message_id: int) -> render.Json:
+        """One message with its receipts. Raises: NotFound."""
+        return self._with_receipts(message_id, None)[0]
+
+    def wait_for(
+        self, message_id: int, wanted: ReceiptState, wait_seconds: float, is_gone: IsGone
+    ) -> render.Json:
+        """The same once every receiver has reached `wanted`, or when the time is over."""
+        deadline = self._core.clock.monotonic() + wait_seconds
+        changed = threading.Event()
+        with self._core.slots.long_poll():
+            self._core.listeners.watch(changed)
+            try:
+                while True:
+                    changed.clear()
+                    answer, reached = self._with_receipts(message_id, wanted)
+                    answer["reached"] = reached
+                    left = deadline - self._core.clock.monotonic()
+                    if reached or left <= 0:
+                        return answer
+                    if self._core.listeners.is_closed or is_gone():
+                        return answer
+                    changed.wait(min(left, _SLICE_SECONDS))
+            finally:
+                self._core.listeners.unwatch(changed)
+
+    def _with_receipts(
+        self, message_id: int, wanted: ReceiptState | None
+    ) -> tuple[render.Json, bool]:
+        self._receipts.flush()
+        now = self._core.clock.now_ms()
+        with self._core.database.read() as reader:
+            message = _require(reader, message_id)
+            found = receipts_of(reader, message, now)
+            waited_for = [r for r in found if agents.exists(reader, r.agent_id)] if wanted else []
+        answer = render.message_json(message, now)
+        answer["receipts"] = [render.receipt_json(receipt) for receipt in found]
+        reached = bool(waited_for) and all(
+            has_reached(receipt.state, wanted) for receipt in waited_for if wanted
+        )
+        return answer, reached
+
+
+def _require(reader: Reader, message_id: int) -> Message:
+    message = messages.get(reader, message_id)
+    if message is None:
+        raise message_not_found(message_id)
+    return message

@@ -1,0 +1,198 @@
+"""Proof of delivery: what sessions report, what was routed, and who still has to get a message.
+
+Receivers without a row are derived from routing. Marks of `routed` come once for each event on
+each stream, so they are buffered and written in batches by one thread; whoever reads receipts
+flushes first.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from relay_server.domain.agent import Agent
+from relay_server.domain.message import Message
+from relay_server.domain.receipt import Receipt, advance
+from relay_server.domain.routing import matches
+from relay_server.services import lookup, render
+from relay_server.services.core import Core
+from relay_server.services.sending import message_not_found
+from relay_server.store import agents, inbox, messages, receipts
+from relay_server.store.database import Reader, Transaction
+from relay_server.wire import ReceiptState
+
+# Long enough to gather a burst, short enough that nobody notices.
+_FLUSH_SECONDS: Final = 0.02
+
+
+class ReceiptService:
+    """Owns the buffer of routed marks; `run` is its thread."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._marks: list[tuple[str, int, int]] = []
+        self._lock = threading.Lock()
+        self._has_marks = threading.Event()
+        self._is_closed = threading.Event()
+
+    # -- routed marks
+
+    def mark_routed(self, marks: Sequence[tuple[str, int]]) -> None:
+        """(agent, message): given to the agent's machine; written soon."""
+        now = self._core.clock.now_ms()
+        with self._lock:
+            self._marks.extend((agent_id, message_id, now) for agent_id, message_id in marks)
+        self._has_marks.set()
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        if not self._marks:
+            return
+        with self._core.database.write() as transaction:
+            with self._lock:
+                marks, self._marks = self._marks, []
+            self._write_routed(transaction, marks)
+
+    def routed_now(self, agent_id: str, message_ids: Sequence[int]) -> None:
+        """An agent's poll is about to be answered with these."""
+        now = self._core.clock.now_ms()
+        with self._core.database.write() as transaction:
+            self._write_routed(transaction, [(agent_id, m, now) for m in message_ids])
+
+    def _write_routed(
+        self, transaction: Transaction, marks: Sequence[tuple[str, int, int]]
+    ) -> None:
+        receipts.mark_routed(transaction, marks)
+        core = self._core
+
+        def tell() -> None:
+            core.listeners.receipts_changed()
+            for agent_id, message_id, _ in dict.fromkeys(marks):
+                core.events.add(
+                    "message.receipt",
+                    messageId=message_id,
+                    agentId=agent_id,
+                    receipt={"agentId": agent_id, "state": ReceiptState.ROUTED},
+                )
+
+        transaction.on_commit(tell)
+
+    def run(self) -> None:
+        """Flush until closed."""
+        while not self._is_closed.is_set():
+            self._has_marks.wait()
+            self._has_marks.clear()
+            self._is_closed.wait(_FLUSH_SECONDS)
+            self.flush()
+
+    def close(self) -> None:
+        """End the thread, after a last flush."""
+        self._is_closed.set()
+        self._has_marks.set()
+
+    # -- reports
+
+    def ack(
+        self, agent_id: str, reports: Sequence[Mapping[str, Any]], instance: str | None
+    ) -> render.Json:
+        """The session's side says how far messages got. Only forward; repeats are harmless."""
+        self.flush()
+        now = self._core.clock.now_ms()
+        with self._core.database.write() as transaction:
+            agent = lookup.require_agent(transaction, agent_id, instance)
+            ids = list({report["messageId"] for report in reports})
+            known = messages.existing(transaction, ids) if ids else set[int]()
+            before = receipts.of_agent(transaction, agent_id, ids) if ids else {}
+            after = dict(before)
+            for report in reports:
+                message_id = report["messageId"]
+                if message_id in known:
+                    receipt = after.get(message_id) or Receipt(message_id, agent_id)
+                    after[message_id] = advance(
+                        receipt,
+                        ReceiptState(report["state"]),
+                        now,
+                        report.get("via"),
+                        report.get("detail"),
+                    )
+            changed = [r for m, r in after.items() if r is not before.get(m)]
+            cursor = self._save(transaction, agent, changed, now)
+        missing = sorted(set(ids) - known)
+        return {"agentId": agent_id, "cursor": cursor, "unknown": missing}
+
+    def read(self, message_id: int, agent_id: str, instance: str | None) -> render.Json:
+        """The agent read it; idempotent. Its receipt."""
+        self.flush()
+        now = self._core.clock.now_ms()
+        with self._core.database.write() as transaction:
+            agent = lookup.require_agent(transaction, agent_id, instance)
+            if messages.get(transaction, message_id) is None:
+                raise message_not_found(message_id)
+            before = receipts.of_agent(transaction, agent_id, [message_id]).get(message_id)
+            receipt = before or Receipt(message_id, agent_id)
+            after = advance(receipt, ReceiptState.READ, now)
+            self._save(transaction, agent, [] if after is before else [after], now)
+        return render.receipt_json(after)
+
+    def _save(
+        self, transaction: Transaction, agent: Agent, changed: Sequence[Receipt], now: int
+    ) -> int:
+        """Write receipts, the cursor and the last proof; the cursor."""
+        if not changed:
+            return agent.cursor
+        receipts.save(transaction, changed)
+        if any(receipt.in_context_at == now for receipt in changed):
+            agents.set_last_proof(transaction, agent.id, now)
+        cursor = inbox.advanced_cursor(transaction, agent.card, agent.cursor, now=now)
+        if cursor != agent.cursor:
+            agents.set_cursor(transaction, agent.id, cursor)
+        core = self._core
+
+        def tell() -> None:
+            core.listeners.receipts_changed()
+            for receipt in changed:
+                core.events.add(
+                    "message.receipt",
+                    messageId=receipt.message_id,
+                    agentId=agent.id,
+                    receipt=render.receipt_json(receipt),
+                )
+
+        transaction.on_commit(tell)
+        return cursor
+
+
+def receivers_of(reader: Reader, message: Message) -> list[Agent]:
+    """The registered agents that receive it, by today's routing."""
+    return [agent for agent in agents.addressed(reader, message.target) if receives(agent, message)]
+
+
+def receives(agent: Agent, message: Message) -> bool:
+    """Whether it is in the agent's inbox."""
+    routed = matches(
+        agent.card, sender=message.sender, target=message.target, channel=message.channel
+    )
+    unfinished = message.claimable and message.completed_at is None
+    return routed and (message.id > agent.inbox_start or bool(unfinished))
+
+
+def receipts_of(reader: Reader, message: Message, now: int) -> list[Receipt]:
+    """Every receiver's receipt, written or derived, by agent."""
+    found = receipts.of_message(reader, message.id)
+    for agent in receivers_of(reader, message):
+        found.setdefault(agent.id, Receipt(message.id, agent.id))
+    return [as_shown(found[agent_id], message, now) for agent_id in sorted(found)]
+
+
+def as_shown(receipt: Receipt, message: Message, now: int) -> Receipt:
+    """`held` and `expired` follow from the message."""
+    if receipt.is_taken:
+        return receipt
+    if message.is_held:
+        return _with_state(receipt, ReceiptState.HELD)
+    if message.is_expired(now):
+        return _with_state(receipt, ReceiptState.EXPIRED)
+    return receipt
+
+
+def _with_state(receipt: Receipt, state: ReceiptState) -> Receipt:
+    return Receipt(**{**{f: getattr(receipt, f) for f in receipts.COLUMNS}, "state": state})

@@ -1,0 +1,176 @@
+"""A machine's stream: what was missed, then what happens, for all its agents in id order.
+
+`frames` runs in the connection's own thread. A stream joins the listeners under the writer
+lock and notes the newest id there: older messages come from the database, newer ones from its
+feed, so none is missed and none comes twice.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from relay_server.domain.message import Message
+from relay_server.errors import NotFound
+from relay_server.ids import new_stream_id
+from relay_server.services import render
+from relay_server.services.core import Core
+from relay_server.services.events import Subscription
+from relay_server.services.live import Backlog, Live, Stream, message_frame
+from relay_server.services.receipts import ReceiptService
+from relay_server.store import agents, inbox, messages
+
+PING_SECONDS: Final = 15
+_PING: Final = b": ping\n\n"
+_PAGE: Final = 200
+
+
+class StreamService:
+    """Thread-safe; each open stream lives in its own thread."""
+
+    def __init__(self, core: Core, receipts: ReceiptService) -> None:
+        self._core = core
+        self._receipts = receipts
+
+    # -- a machine's stream
+
+    def open(self, agent_ids: Iterable[str], machine: str | None) -> Stream:
+        """Take a place. Raises: Unavailable. Ends with `close`."""
+        self._core.slots.take_stream()
+        stream = Stream(new_stream_id(), machine)
+        self._join(stream, list(dict.fromkeys(agent_ids)))
+        return stream
+
+    def _join(self, stream: Stream, agent_ids: list[str]) -> list[str]:
+        """Serve these agents too; those that are not registered."""
+        with self._core.database.exclusive() as reader:
+            found = {a: agent for a in agent_ids if (agent := agents.get(reader, a))}
+            unknown = [a for a in agent_ids if a not in found]
+            upto = messages.newest_id(reader)
+            self._core.listeners.add(stream, [agent.card for agent in found.values()], unknown)
+            stream.agents.update(agent_ids)
+            if found:
+                stream.feed.put(Backlog(tuple(found), upto))
+        return unknown
+
+    def change(self, stream_id: str, agent_ids: Iterable[str]) -> render.Json:
+        """Serve exactly these agents from now on. Raises: NotFound."""
+        stream = self._core.listeners.stream(stream_id)
+        if stream is None:
+            raise NotFound("There is no such stream.", code="stream_not_found")
+        wanted = list(dict.fromkeys(agent_ids))
+        gone = stream.agents - set(wanted)
+        stream.agents -= gone
+        self._core.listeners.remove(stream, gone)
+        unknown = self._join(stream, [a for a in wanted if a not in stream.agents])
+        return {"streamId": stream.id, "agents": sorted(stream.agents), "unknown": unknown}
+
+    def close(self, stream: Stream) -> None:
+        """The connection is gone."""
+        stream.feed.close()
+        self._core.listeners.forget(stream)
+        self._core.slots.free_stream()
+
+    def frames(self, stream: Stream) -> Iterator[bytes]:
+        """Server-sent events until the stream is closed."""
+        hello = {"streamId": stream.id, "agents": sorted(stream.agents)}
+        yield b"event: hello\ndata: %s\n\n" % render.dumps(hello)
+        while not stream.feed.is_closed:
+            items = stream.feed.take(PING_SECONDS)
+            if not items:
+                if not stream.feed.is_closed:
+                    yield _PING
+                continue
+            batch: list[bytes] = []
+            marks: list[tuple[str, int]] = []
+            for item in items:
+                if isinstance(item, Backlog):
+                    if batch:
+                        yield from self._send(batch, marks)
+                        batch, marks = [], []
+                    yield from self._backlog(stream, item)
+                elif not isinstance(item, Live):
+                    batch.append(item.frame)
+                elif item.agent_id in stream.agents:
+                    batch.append(item.frame)
+                    marks.append((item.agent_id, item.message_id))
+            if batch:
+                yield from self._send(batch, marks)
+
+    def _send(self, batch: list[bytes], marks: list[tuple[str, int]]) -> Iterator[bytes]:
+        yield b"".join(batch)
+        if marks:
+            self._receipts.mark_routed(marks)
+
+    def _backlog(self, stream: Stream, backlog: Backlog) -> Iterator[bytes]:
+        """Everything not yet handed, in id order over all the agents."""
+        sources = [self._unhanded(agent_id, backlog.upto) for agent_id in backlog.agents]
+        batch: list[bytes] = []
+        marks: list[tuple[str, int]] = []
+        now = self._core.clock.now_ms()
+        for message_id, agent_id, message in heapq.merge(*sources, key=lambda item: item[:2]):
+            if agent_id not in stream.agents or stream.feed.is_closed:
+                continue
+            rendered = render.dumps(render.message_json(message, now))
+            batch.append(message_frame(agent_id, message_id, rendered))
+            marks.append((agent_id, message_id))
+            if len(batch) == _PAGE:
+                yield from self._send(batch, marks)
+                batch, marks = [], []
+        if batch:
+            yield from self._send(batch, marks)
+
+    def _unhanded(self, agent_id: str, upto: int) -> Iterator[tuple[int, str, Message]]:
+        """Page by page: no connection is held while a page is being sent."""
+        now = self._core.clock.now_ms()
+        with self._core.database.read() as reader:
+            agent = agents.get(reader, agent_id)
+            if agent is None:
+                return
+            late = inbox.late(reader, agent.card, agent.cursor, now=now, limit=_MOST_LATE)
+        for message in late:
+            yield message.id, agent_id, message
+        since = agent.cursor
+        while True:
+            with self._core.database.read() as reader:
+                page = inbox.after(
+                    reader,
+                    agent.card,
+                    since,
+                    now=now,
+                    limit=_PAGE,
+                    conditions=(inbox.UNHANDED,),
+                )
+            for message in page:
+                if message.id <= upto:
+                    yield message.id, agent_id, message
+            if len(page) < _PAGE or page[-1].id >= upto:
+                return
+            since = page[-1].id
+
+    # -- everything that happens
+
+    def open_events(self, types: frozenset[str], last_id: int | None) -> Subscription:
+        """Take a place. Raises: Unavailable. Ends with `close_events`."""
+        self._core.slots.take_stream()
+        return self._core.events.subscribe(types, last_id)
+
+    def close_events(self, subscription: Subscription) -> None:
+        """The connection is gone."""
+        self._core.events.unsubscribe(subscription)
+        self._core.slots.free_stream()
+
+    @staticmethod
+    def event_frames(subscription: Subscription) -> Iterator[bytes]:
+        """Server-sent events until the log is closed."""
+        # A comment first, so that the client knows at once that it is connected.
+        yield b": connected\n\n"
+        while not subscription.feed.is_closed:
+            frames = subscription.feed.take(PING_SECONDS)
+            if frames:
+                yield b"".join(frames)
+            elif not subscription.feed.is_closed:
+                yield _PING
+
+
+# Open claimable messages that one agent may be shown again at a connect.
+_MOST_LATE: Final = 1000

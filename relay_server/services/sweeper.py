@@ -1,0 +1,98 @@
+"""The periodic work, in order: silent agents, silent machines, expired leases, pruning, retention.
+
+One thread. Each pass takes the time as an argument; missed passes are not made up for.
+"""
+
+import logging
+import threading
+from typing import Final
+
+from relay_server.services.core import Core
+from relay_server.services.presence import Presence
+from relay_server.services.sending import KEY_LIFE_MS
+from relay_server.store import agents, answers, machines, messages
+
+_log = logging.getLogger(__name__)
+
+_DAY_MS: Final = 24 * 3600 * 1000
+_BATCH: Final = 500
+# Often enough that a short TTL is kept, seldom enough to cost nothing.
+_SLOWEST_SECONDS: Final = 5.0
+_FASTEST_SECONDS: Final = 0.1
+
+
+class Sweeper:
+    """`run` is its thread; `sweep` one pass."""
+
+    def __init__(self, core: Core, presence: Presence) -> None:
+        self._core = core
+        self._presence = presence
+        self._is_closed = threading.Event()
+        shortest = min(core.settings.stale_ttl_ms, core.settings.offline_prune_ms)
+        self._pause = min(_SLOWEST_SECONDS, max(_FASTEST_SECONDS, shortest / 4000))
+        self._retention_at = 0
+
+    def run(self) -> None:
+        """Sweep until closed."""
+        while not self._is_closed.wait(self._pause):
+            try:
+                self.sweep(self._core.clock.now_ms())
+            except Exception:  # noqa: BLE001 - a thread's main loop: log, go on
+                _log.exception("a sweep failed")
+
+    def close(self) -> None:
+        """End the thread."""
+        self._is_closed.set()
+
+    def sweep(self, now: int) -> None:
+        """One pass."""
+        self._silent(now)
+        self._leases(now)
+        self._prune(now)
+        # Retention counts in days: once a minute is plenty.
+        if now >= self._retention_at:
+            self._retention_at = now + 60_000
+            self._retention(now)
+
+    def _silent(self, now: int) -> None:
+        before = now - self._core.settings.stale_ttl_ms
+        with self._core.database.read() as reader:
+            silent = agents.silent_since(reader, before)
+            machines_silent = machines.silent_since(reader, before)
+        if not silent and not machines_silent:
+            return
+        with self._core.database.write() as transaction:
+            # Looked up again: one may have spoken while we waited for the lock.
+            for agent in agents.silent_since(transaction, before):
+                self._presence.went_silent(transaction, agent, now)
+            for machine in machines.silent_since(transaction, before):
+                self._presence.machine_silent(transaction, machine)
+
+    def _leases(self, now: int) -> None:
+        with self._core.database.read() as reader:
+            if not messages.expired_leases(reader, now):
+                return
+        with self._core.database.write() as transaction:
+            for message in messages.expired_leases(transaction, now):
+                self._presence.release(transaction, message.id, now)
+
+    def _prune(self, now: int) -> None:
+        before = now - self._core.settings.offline_prune_ms
+        with self._core.database.read() as reader:
+            if not agents.offline_since(reader, before):
+                return
+        with self._core.database.write() as transaction:
+            for agent in agents.offline_since(transaction, before):
+                self._presence.remove(transaction, agent)
+
+    def _retention(self, now: int) -> None:
+        with self._core.database.read() as reader:
+            first = messages.first_id_since(
+                reader, now - self._core.settings.retention_days * _DAY_MS
+            )
+        removed = _BATCH
+        while removed == _BATCH and not self._is_closed.is_set():
+            with self._core.database.write() as transaction:
+                removed = messages.remove_older(transaction, first, _BATCH)
+        with self._core.database.write() as transaction:
+            answers.remove_older(transaction, now - KEY_LIFE_MS)

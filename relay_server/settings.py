@@ -1,0 +1,269 @@
+"""The frozen settings: option > environment > env file > default.
+
+The only module that knows setting names. All problems are reported together, each with its
+name, the bad value (never a token) and what is accepted.
+"""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+
+from relay_server.errors import BadSettings
+from relay_server.wire import DEFAULT_PORT
+
+APPLICATION: Final = "agent-relay"
+_MAX_MS: Final = 10 * 365 * 24 * 3600 * 1000
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the server can be told."""
+
+    host: str
+    port: int
+    database: Path
+    token: str | None
+    stale_ttl_ms: int
+    offline_prune_ms: int
+    retention_days: int
+    max_streams: int
+    loop_limit: int
+    sender_limit: int
+    allowed_hosts: tuple[str, ...]
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    field: str
+    name: str
+    default: Callable[[], str]
+    parse: Callable[[str], Any]
+    accepted: str
+    secret: bool = False
+
+
+def is_loopback(host: str) -> bool:
+    """`localhost` or an address of the loopback network."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def default_database() -> Path:
+    """The user's data folder."""
+    return Path(platformdirs.user_data_dir(APPLICATION, appauthor=False)) / "relay.db"
+
+
+def env_file() -> Path:
+    """Where `setup` writes the server's environment."""
+    return Path(platformdirs.user_config_dir(APPLICATION, appauthor=False)) / "server.env"
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _host(text: str) -> str:
+    if not text or any(c.isspace() or c == "/" for c in text):
+        raise ValueError
+    return text.strip("[]")
+
+
+def _token(text: str) -> str | None:
+    if any(not 0x21 <= ord(c) <= 0x7E for c in text):
+        raise ValueError
+    return text or None
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text or "://" in text:
+        raise ValueError
+    return Path(text).expanduser()
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip().lower().strip("[]") for part in text.split(",") if part.strip())
+    if any(" " in host or "/" in host for host in hosts):
+        raise ValueError
+    return hosts
+
+
+_SETTINGS: Final = (
+    _Setting("host", "HOST", lambda: "127.0.0.1", _host, "a host name or address"),
+    _Setting(
+        "port",
+        "PORT",
+        lambda: str(DEFAULT_PORT),
+        _number(0, 65535),
+        "a port, 0..65535 (0: any free)",
+    ),
+    _Setting("database", "AGENT_RELAY_DB", lambda: str(default_database()), _path, "a file's path"),
+    _Setting("token", "AGENT_RELAY_TOKEN", lambda: "", _token, "visible ASCII, no spaces", True),
+    # Three missed heartbeats of 30 seconds.
+    _Setting(
+        "stale_ttl_ms",
+        "STALE_TTL_MS",
+        lambda: "90000",
+        _number(1, _MAX_MS),
+        "milliseconds, at least 1",
+    ),
+    # A week: a machine may be off over a weekend and a holiday.
+    _Setting(
+        "offline_prune_ms",
+        "OFFLINE_PRUNE_MS",
+        lambda: "604800000",
+        _number(1, _MAX_MS),
+        "milliseconds, at least 1",
+    ),
+    _Setting("retention_days", "RETENTION_DAYS", lambda: "30", _number(1, 3650), "days, 1..3650"),
+    # One a machine and one a dashboard; each is a parked thread and a socket.
+    _Setting(
+        "max_streams", "AGENT_RELAY_MAX_STREAMS", lambda: "500", _number(0, 10000), "0..10000"
+    ),
+    _Setting(
+        "loop_limit",
+        "AGENT_RELAY_LOOP_LIMIT",
+        lambda: "40",
+        _number(0, 100000),
+        "0..100000 (0: off)",
+    ),
+    _Setting(
+        "sender_limit",
+        "AGENT_RELAY_SENDER_LIMIT",
+        lambda: "120",
+        _number(0, 100000),
+        "0..100000 (0: off)",
+    ),
+    _Setting(
+        "allowed_hosts",
+        "AGENT_RELAY_ALLOWED_HOSTS",
+        lambda: "",
+        _hosts,
+        "host names separated by commas",
+    ),
+)
+
+
+def load(options: Mapping[str, str | None] | None = None) -> Settings:
+    """From options, this process's environment and the env file.
+
+    Raises: BadSettings with one line a problem.
+    """
+    problems: list[str] = []
+    sources = [
+        {k: v for k, v in (options or {}).items() if v is not None},
+        dict(os.environ),
+        _read_env_file(env_file(), problems),
+    ]
+    return from_sources(sources, problems)
+
+
+def from_sources(sources: list[Mapping[str, str]], problems: list[str] | None = None) -> Settings:
+    """The first source that has a name wins."""
+    problems = [] if problems is None else problems
+    values: dict[str, Any] = {}
+    for setting in _SETTINGS:
+        text = next((s[setting.name] for s in sources if setting.name in s), None)
+        # An empty variable is how shells and unit files unset one.
+        text = setting.default() if text is None or not text.strip() else text.strip()
+        try:
+            values[setting.field] = setting.parse(text)
+        except ValueError:
+            shown = "(hidden)" if setting.secret else repr(text)
+            problems.append(f"{setting.name} = {shown}: expected {setting.accepted}")
+    if "host" in values and "token" in values:
+        problems.extend(_cross_checks(values))
+    if problems:
+        raise BadSettings(problems)
+    return Settings(**values)
+
+
+def _cross_checks(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if not values["token"] and not is_loopback(values["host"]):
+        problems.append(
+            f"HOST = {values['host']!r}: other machines could reach the relay, so AGENT_RELAY_TOKEN"
+            " must be set (or bind 127.0.0.1)"
+        )
+    return problems
+
+
+def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"env file {path}: cannot be read ({type(error).__name__})")
+        return {}
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, separator, value = stripped.partition("=")
+        if not separator or not name.strip().isidentifier():
+            problems.append(f"env file {path}, line {number}: expected NAME=value")
+            continue
+        values[name.strip()] = _unquote(value.strip())
+    return values
+
+
+def _unquote(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    return value
+
+
+def describe(settings: Settings) -> list[tuple[str, str]]:
+    """Every setting's effective value, secrets masked."""
+    lines = []
+    for setting in _SETTINGS:
+        value = getattr(settings, setting.field)
+        if setting.secret:
+            value = "(set)" if value else "(not set)"
+        elif isinstance(value, tuple):
+            value = ",".join(value)
+        lines.append((setting.name, str(value)))
+    return lines
+
+
+def unknown_names() -> list[str]:
+    """Variables of ours that nobody reads: most often a typo."""
+    known = {setting.name for setting in _SETTINGS} | _MACHINE_SIDE
+    return sorted(n for n in os.environ if n.startswith("AGENT_RELAY_") and n not in known)
+
+
+_MACHINE_SIDE: Final = {
+    f"AGENT_RELAY_{word}"
+    for word in (
+        "URL CAPS APPROVAL PROFILE TAGS LABEL CHANNELS RIG LAUNCH_ROOTS INTEGRATIONS"
+        " INTEGRATION_RATE_LIMIT_PER_MINUTE"
+    ).split()
+}
+
+
+def program() -> str:
+    """How this process was started, for messages."""
+    return Path(sys.argv[0]).name

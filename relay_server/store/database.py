@@ -1,0 +1,184 @@
+"""The one database: pooled connections that read, one connection that writes.
+
+Writers of this process queue on an in-process lock, not on SQLite's busy handler, whose
+sleeping would cost tens of milliseconds. After-commit callbacks run before that lock is let
+go, so whoever is woken or fed by them sees changes in commit order. They must be short, and
+they may not wait for anything.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from peewee import OperationalError, PeeweeException
+from playhouse.pool import PooledSqliteDatabase
+
+from relay_server.errors import StoreRefused, Unavailable
+from relay_server.store import health
+from relay_server.store.migrations import MIGRATIONS, migrate
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+Row = tuple[Any, ...]
+
+# Another program (a backup, a shell) may hold the file for a moment; longer is an error.
+_BUSY_SECONDS: Final = 5
+_PRAGMAS: Final = {"journal_mode": "wal", "synchronous": "normal", "foreign_keys": 1}
+_MAX_READERS: Final = 64
+
+
+class Reader:
+    """Reads on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Every row."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        """The first row, if any."""
+        row: Row | None = self._connection.execute(sql, parameters).fetchone()
+        return row
+
+
+class Transaction(Reader):
+    """The write transaction. Reads in it see its own writes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._after: list[Callable[[], None]] = []
+
+    def run(self, sql: str, parameters: Parameters = ()) -> int:
+        """Change rows; how many."""
+        return self._connection.execute(sql, parameters).rowcount
+
+    def run_many(self, sql: str, parameters: Sequence[Parameters]) -> None:
+        """The same change for many."""
+        self._connection.executemany(sql, parameters)
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Run it once the change is durable, still in commit order."""
+        self._after.append(callback)
+
+    def commit(self) -> None:
+        """Make it durable, then tell."""
+        self._connection.execute("COMMIT")
+        for callback in self._after:
+            callback()
+
+
+class Database:
+    """Opened, checked and migrated on construction."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: StoreRefused."""
+        self.path = path
+        health.prepare(path)
+        self._lock = threading.RLock()
+        self._active: Transaction | None = None
+        try:
+            self._writer = _connect(path)
+        except sqlite3.Error as error:
+            raise StoreRefused(_sentence(path, error)) from None
+        self._pool = PooledSqliteDatabase(
+            str(path),
+            pragmas=_PRAGMAS,
+            timeout=_BUSY_SECONDS,
+            max_connections=_MAX_READERS,
+            stale_timeout=300,
+            autoconnect=False,
+            # A reader that finds the pool empty waits for its turn instead of failing.
+            check_same_thread=False,
+        )
+        self._slots = threading.BoundedSemaphore(_MAX_READERS - 1)
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """One IMMEDIATE transaction; nested use joins the outer one.
+
+        Raises: Unavailable when another program holds the file.
+        """
+        with self._lock:
+            if self._active is not None:
+                yield self._active
+                return
+            transaction = Transaction(self._writer)
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                raise Unavailable("The database is busy.") from None
+            self._active = transaction
+            try:
+                yield transaction
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            finally:
+                self._active = None
+            transaction.commit()
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """A pooled connection, for a moment: never held while waiting."""
+        with self._slots:
+            try:
+                self._pool.connect()
+            except (OperationalError, PeeweeException):
+                raise Unavailable("The database cannot be read.") from None
+            try:
+                yield Reader(self._pool.connection())
+            finally:
+                self._pool.close()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[Reader]:
+        """Reads while no change can be committed: to take a place in the order of changes."""
+        with self._lock:
+            yield Reader(self._writer)
+
+    def close(self) -> None:
+        """Fold the log into the file and close every connection."""
+        with self._lock:
+            self._pool.close_all()
+            self._writer.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        health.check_contents(connection, path)
+        for name, value in _PRAGMAS.items():
+            connection.execute(f"PRAGMA {name} = {value}")
+        _back_up_before_upgrade(connection, path)
+        migrate(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _back_up_before_upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if 0 < version < len(MIGRATIONS):
+        backup = path.with_name(f"{path.name}.schema-{version}.bak")
+        if not backup.exists():
+            connection.execute("VACUUM INTO ?", (str(backup),))
+
+
+def _sentence(path: Path, error: sqlite3.Error) -> str:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return f"the database {path} is locked by another program"
+    if "readonly" in text or "read-only" in text:
+        return f"the database {path} is read-only"
+    if isinstance(error, sqlite3.OperationalError) and "unable to open" in text:
+        return f"the database {path} cannot be opened"
+    return f"the database {path} is corrupt or not a database"

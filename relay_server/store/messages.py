@@ -1,0 +1,171 @@
+"""Rows of messages: write one, find by id, thread or search; claims; retention."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, Final
+
+from relay_server.domain.lease import Lease
+from relay_server.domain.message import Message
+from relay_server.store.database import Reader, Transaction
+
+COLUMNS: Final = tuple(Message.__dataclass_fields__)
+FIELDS: Final = ", ".join(f"m.{column}" for column in COLUMNS)
+_SELECT: Final = f"SELECT {FIELDS} FROM messages m"
+_values: Final = operator.attrgetter(*COLUMNS)
+_INSERT: Final = (
+    f"INSERT INTO messages ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+)
+
+
+def newest_id(reader: Reader) -> int:
+    """The highest id ever given, also when that message is gone."""
+    row = reader.one("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
+    return int(row[0]) if row else 0
+
+
+def insert(transaction: Transaction, message: Message) -> None:
+    """Write one row; its id is `newest_id` + 1, asked for in the same transaction."""
+    transaction.run(_INSERT, _values(message))
+
+
+def get(reader: Reader, message_id: int) -> Message | None:
+    """One message."""
+    row = reader.one(f"{_SELECT} WHERE m.id = ?", (message_id,))
+    return Message(*row) if row else None
+
+
+def existing(reader: Reader, message_ids: Sequence[int]) -> set[int]:
+    """Which of the ids are messages."""
+    marks = ", ".join("?" * len(message_ids))
+    return {
+        row[0] for row in reader.all(f"SELECT id FROM messages WHERE id IN ({marks})", message_ids)
+    }
+
+
+def by_key(reader: Reader, sender: str, key: str, after: int) -> Message | None:
+    """What this sender sent with this idempotency key since."""
+    sql = (
+        f"{_SELECT} WHERE m.sender = ? AND m.idempotency_key = ? AND m.created_at > ?"
+        " ORDER BY m.id DESC LIMIT 1"
+    )
+    row = reader.one(sql, (sender, key, after))
+    return Message(*row) if row else None
+
+
+def newest_of_thread(reader: Reader, thread_id: int, count: int) -> list[tuple[str, int]]:
+    """(sender, created_at) of a thread's latest messages."""
+    sql = "SELECT sender, created_at FROM messages WHERE thread_id = ? ORDER BY id DESC LIMIT ?"
+    return [(row[0], row[1]) for row in reader.all(sql, (thread_id, count))]
+
+
+def thread(reader: Reader, thread_id: int, limit: int) -> list[Message]:
+    """A conversation, oldest first."""
+    sql = f"{_SELECT} WHERE m.thread_id = ? ORDER BY m.id LIMIT ?"
+    return [Message(*row) for row in reader.all(sql, (thread_id, limit))]
+
+
+def search(reader: Reader, filters: dict[str, Any], limit: int) -> list[Message]:
+    """Everyone's messages, newest first."""
+    conditions, values = ["1"], list[Any]()
+    for column in ("sender", "target", "thread_id", "channel", "claimable"):
+        if column in filters:
+            conditions.append(f"m.{column} = ?")
+            values.append(filters[column])
+    if "q" in filters:
+        for word in filters["q"].split():
+            conditions.append("(m.body LIKE ? ESCAPE '!' OR m.subject LIKE ? ESCAPE '!')")
+            pattern = "%" + word.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
+            values += [pattern, pattern]
+    if "before" in filters:
+        conditions.append("m.id < ?")
+        values.append(filters["before"])
+    if "after" in filters:
+        conditions.append("m.id > ?")
+        values.append(filters["after"])
+    sql = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY m.id DESC LIMIT ?"
+    return [Message(*row) for row in reader.all(sql, [*values, limit])]
+
+
+def set_lease(transaction: Transaction, message_id: int, lease: Lease | None) -> None:
+    """Write who holds it now."""
+    values = (
+        (lease.agent_id, lease.claimed_at, lease.expires_at, lease.completed_at)
+        if lease
+        else (None, None, None, None)
+    )
+    transaction.run(
+        "UPDATE messages SET claim_agent = ?, claimed_at = ?, claim_expires_at = ?,"
+        " completed_at = ? WHERE id = ?",
+        (*values, message_id),
+    )
+
+
+def leased_by(reader: Reader, agent_id: str) -> list[Message]:
+    """What an agent holds and has not completed."""
+    sql = (
+        f"{_SELECT} WHERE m.claim_agent IS NOT NULL AND m.completed_at IS NULL"
+        " AND m.claim_agent = ?"
+    )
+    return [Message(*row) for row in reader.all(sql, (agent_id,))]
+
+
+def expired_leases(reader: Reader, now: int) -> list[Message]:
+    """Unfinished claims whose time is over."""
+    sql = (
+        f"{_SELECT} WHERE m.claim_agent IS NOT NULL AND m.completed_at IS NULL"
+        " AND m.claim_expires_at <= ?"
+    )
+    return [Message(*row) for row in reader.all(sql, (now,))]
+
+
+def set_released(transaction: Transaction, message_id: int, at: int) -> None:
+    """An operator let a held message through."""
+    transaction.run("UPDATE messages SET released_at = ? WHERE id = ?", (at, message_id))
+
+
+def remove(transaction: Transaction, message_id: int) -> bool:
+    """Delete one and its receipts."""
+    return bool(transaction.run("DELETE FROM messages WHERE id = ?", (message_id,)))
+
+
+def first_id_since(reader: Reader, created_at: int) -> int:
+    """The smallest id created at or after a time: ids and times grow together, so bisect."""
+    row = reader.one("SELECT min(id), max(id) FROM messages")
+    if row is None or row[0] is None:
+        return 1
+    low, high = int(row[0]), int(row[1]) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = reader.one(
+            "SELECT id, created_at FROM messages WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+        )
+        if found is None or found[1] >= created_at:
+            high = middle
+        else:
+            low = int(found[0]) + 1
+    return low
+
+
+def remove_older(transaction: Transaction, before_id: int, batch: int) -> int:
+    """Delete old messages, except open claimable ones; how many went."""
+    return transaction.run(
+        "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id < ?"
+        " AND NOT (claimable = 1 AND completed_at IS NULL) LIMIT ?)",
+        (before_id, batch),
+    )
+
+
+def counts(reader: Reader, day_ago: int) -> dict[str, int]:
+    """For /api/stats."""
+    total = reader.one("SELECT count(*) FROM messages")
+    recent = reader.one(
+        "SELECT count(*) FROM messages WHERE id >= ?", (first_id_since(reader, day_ago),)
+    )
+    unclaimed = reader.one(
+        "SELECT count(*) FROM messages WHERE claimable = 1 AND completed_at IS NULL"
+        " AND claim_agent IS NULL"
+    )
+    assert total
+    assert recent
+    assert unclaimed
+    return {"total": total[0], "last24h": recent[0], "unclaimed": unclaimed[0]}

@@ -1,0 +1,100 @@
+"""The only place where the parts are put together."""
+
+import threading
+from dataclasses import dataclass, field
+
+from relay_server.clock import Clock, SystemClock
+from relay_server.http.app import App, Services, build_app
+from relay_server.http.idempotency import Idempotency
+from relay_server.services.agents import AgentService
+from relay_server.services.claims import ClaimService
+from relay_server.services.core import Core
+from relay_server.services.events import EventLog
+from relay_server.services.explain import ExplainService
+from relay_server.services.live import Listeners
+from relay_server.services.machines import MachineService
+from relay_server.services.presence import Presence
+from relay_server.services.reading import ReadingService
+from relay_server.services.receipts import ReceiptService
+from relay_server.services.sending import Sender
+from relay_server.services.slots import Slots
+from relay_server.services.stats import StatsService
+from relay_server.services.streaming import StreamService
+from relay_server.services.sweeper import Sweeper
+from relay_server.settings import Settings
+from relay_server.store import counters
+from relay_server.store.database import Database
+from relay_server.store.lockfile import DatabaseLock
+
+
+@dataclass(slots=True)
+class Relay:
+    """A relay that has everything but a socket. `start` and `stop` bracket its threads."""
+
+    app: App
+    core: Core
+    receipts: ReceiptService
+    sweeper: Sweeper
+    lock: DatabaseLock
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Begin the background work."""
+        for name, target in (("receipts", self.receipts.run), ("sweeper", self.sweeper.run)):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread.start()
+            self.threads.append(thread)
+
+    def wake_all(self) -> None:
+        """End streams and long polls, so that their requests finish."""
+        self.core.listeners.close()
+        self.core.events.close()
+
+    def stop(self) -> None:
+        """End the background work and close the database."""
+        self.wake_all()
+        self.sweeper.close()
+        self.receipts.close()
+        for thread in self.threads:
+            thread.join(timeout=5)
+        self.core.database.close()
+        self.lock.release()
+
+
+def build(settings: Settings, clock: Clock | None = None) -> Relay:
+    """Open the database and connect the parts. Raises: StartupError."""
+    lock = DatabaseLock(settings.database)
+    try:
+        database = Database(settings.database)
+    except BaseException:
+        lock.release()
+        raise
+    core = _core(settings, database, clock or SystemClock())
+    presence = Presence(core.clock, core.events, core.listeners)
+    sender = Sender(core)
+    receipts = ReceiptService(core)
+    services = Services(
+        agents=AgentService(core, presence),
+        sender=sender,
+        reading=ReadingService(core, receipts),
+        receipts=receipts,
+        claims=ClaimService(core, presence, sender),
+        explain=ExplainService(core, receipts),
+        streams=StreamService(core, receipts),
+        machines=MachineService(core, presence),
+        stats=StatsService(core),
+        idempotency=Idempotency(database, core.clock),
+    )
+    app = build_app(settings, services)
+    return Relay(app, core, receipts, Sweeper(core, presence), lock)
+
+
+def _core(settings: Settings, database: Database, clock: Clock) -> Core:
+    return Core(
+        settings=settings,
+        clock=clock,
+        database=database,
+        events=EventLog(clock, lambda count: counters.reserve(database, "events", count)),
+        listeners=Listeners(),
+        slots=Slots(settings.max_streams),
+    )
