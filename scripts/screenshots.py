@@ -113,23 +113,6 @@ BACKEND, FRONTEND, INFRA, DOCS_AGENT, METRICS, MOBILE = (agent["id"] for agent i
 # (from, to, body, reply to the n-th message, other fields, receipt state its receivers reach)
 MESSAGES: list[tuple[str, str, str, int | None, dict[str, object], str]] = [
     (
-        FRONTEND,
-        BACKEND,
-        "Is the orders migration clean? I want to switch checkout to /v2/orders.",
-        None,
-        {},
-        "replied",
-    ),
-    (
-        BACKEND,
-        FRONTEND,
-        "Almost. 0042 adds the index concurrently; the backfill of order_lines still runs, about"
-        " 4 minutes left.\nUse /v2/orders on staging already, the shape is final.",
-        0,
-        {},
-        "in_context",
-    ),
-    (
         METRICS,
         "tag:ops",
         "Checkout latency p95 rose from 180 to 420 ms since 14:05.",
@@ -160,6 +143,23 @@ MESSAGES: list[tuple[str, str, str, int | None, dict[str, object], str]] = [
         None,
         {},
         "",
+    ),
+    (
+        FRONTEND,
+        BACKEND,
+        "Is the orders migration clean? I want to switch checkout to /v2/orders.",
+        None,
+        {},
+        "replied",
+    ),
+    (
+        BACKEND,
+        FRONTEND,
+        "Almost. 0042 adds the index concurrently; the backfill of order_lines still runs, about"
+        " 4 minutes left.\nUse /v2/orders on staging already, the shape is final.",
+        4,
+        {},
+        "in_context",
     ),
     (
         INFRA,
@@ -257,7 +257,7 @@ def open_page(browser: Browser, url: str, size: tuple[int, int], scheme: str) ->
 
 def desktop(browser: Browser, url: str, scheme: str) -> None:
     """The stream with one message open beside it."""
-    page = open_page(browser, f"{url}/#/?m=5", (1440, 860), scheme)
+    page = open_page(browser, f"{url}/#/?m=6", (1440, 860), scheme)
     page.wait_for_selector(".ladder")
     page.get_by_role("combobox", name="To").fill("tag:shop")
     page.get_by_label("Message", exact=True).fill("Who takes the release notes?")

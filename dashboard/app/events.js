@@ -1,8 +1,8 @@
-/** Applies one relay event to the store; fetches what an event does not carry. */
+/** Applies one relay event to the store. Unknown kinds are left to the views that will show them. */
 import * as api from "./api.js";
 import { OPERATOR } from "./format.js";
 import { mergeMessages } from "./lists.js";
-import { refreshShownReceipts } from "./receipts.js";
+import { mergeReceipt } from "./receipts.js";
 import * as store from "./store.js";
 
 /** Unread counts follow messages; counting them at most this often keeps a busy relay calm. */
@@ -39,8 +39,10 @@ function forgetAgent(value) {
 function applyAgent(value) {
   const id = agentId(value);
   const known = store.agents.value.get(id);
-  if (value.agent) store.patchMap(store.agents, [[id, { ...known, ...value.agent }]]);
-  else refreshAgents();
+  if (!value.agent) return;
+  // Status events do not count an inbox; the last count stays until the next read.
+  const unread = known?.unread ?? value.agent.unread;
+  store.patchMap(store.agents, [[id, { ...value.agent, unread }]]);
 }
 
 function forgetMessage(value) {
@@ -48,19 +50,15 @@ function forgetMessage(value) {
 }
 
 function applyReceipt(value) {
-  refreshShownReceipts(messageId(value));
+  if (value.receipt) mergeReceipt(messageId(value), value.receipt);
   countSoon();
 }
 
 function applyMessage(type, value) {
-  if (value.message) addMessage(type, value.message);
-  else api.getMessage(messageId(value)).then((whole) => addMessage(type, whole), () => {});
+  const { message } = value;
+  if (!message) return;
   countSoon();
-}
-
-function addMessage(type, message) {
   mergeMessages([message]);
-  refreshShownReceipts(message.id);
   if (type === "message.created" && message.to === OPERATOR)
     store.unread.value = new Set([...store.unread.value, message.id]);
 }

@@ -1,6 +1,6 @@
 /**
  * Receipts of the messages on screen. They are asked for when a row comes into view, so a list of
- * thousands costs a handful of calls; live events refresh only what is shown.
+ * thousands costs a handful of calls; live reports are merged into what is known.
  */
 import * as api from "./api.js";
 import { patchMap, receipts } from "./store.js";
@@ -10,7 +10,7 @@ const PARALLEL = 4;
 
 const shown = new Map();
 const waiting = new Set();
-let running = 0;
+const inFlight = new Set();
 
 const observer = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -32,11 +32,21 @@ export function watchRow(element) {
   };
 }
 
-/** Ask again for one message, or for all on screen after a connection was lost. */
-export function refreshShownReceipts(id = null) {
+/** Ask again for all on screen and forget the rest: after a lost connection all may be old. */
+export function refreshShownReceipts() {
   const ids = new Set(shown.values());
-  if (id === null) ids.forEach(request);
-  else if (ids.has(id) || receipts.value.has(id)) request(id);
+  receipts.value = new Map([...receipts.value].filter(([id]) => ids.has(id)));
+  ids.forEach(request);
+}
+
+/** A receiver's report from the event stream. */
+export function mergeReceipt(id, receipt) {
+  // An answer under way may be older than this report: ask once more after it.
+  if (inFlight.has(id)) request(id);
+  const known = receipts.value.get(id);
+  if (!known) return;
+  const others = known.filter(({ agentId }) => agentId !== receipt.agentId);
+  patchMap(receipts, [[id, [...others, receipt]]]);
 }
 
 function request(id) {
@@ -44,17 +54,19 @@ function request(id) {
   work();
 }
 
+const nextId = () => [...waiting].find((id) => !inFlight.has(id));
+
 async function work() {
-  if (running >= PARALLEL) return;
-  running += 1;
-  for (const id of waiting) {
-    waiting.delete(id);
-    try {
-      const message = await api.getMessage(id);
-      patchMap(receipts, [[id, message.receipts]]);
-    } catch {
-      // Without a receipt the row shows none; the next event or read asks again.
-    }
+  const id = nextId();
+  if (id === undefined || inFlight.size >= PARALLEL) return;
+  waiting.delete(id);
+  inFlight.add(id);
+  try {
+    const message = await api.getMessage(id);
+    patchMap(receipts, [[id, message.receipts]]);
+  } catch {
+    // Without a receipt the row shows none; the next event or read asks again.
   }
-  running -= 1;
+  inFlight.delete(id);
+  work();
 }

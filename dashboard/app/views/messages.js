@@ -31,6 +31,8 @@ function Stream({ filter }) {
   const newest = rows.at(-1)?.id ?? 0;
 
   const toEnd = () => {
+    // A last resize or scroll is reported after another list has taken this one's place.
+    if (!box.current) return;
     box.current.scrollTop = box.current.scrollHeight;
     setFresh(0);
   };
@@ -50,8 +52,8 @@ function Stream({ filter }) {
     return () => observer.disconnect();
   }, []);
 
-  const onScroll = () => {
-    const { scrollTop, scrollHeight, clientHeight } = box.current;
+  const onScroll = (event) => {
+    const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
     end.current.stick = scrollHeight - scrollTop - clientHeight < END_PX;
     if (end.current.stick) {
       end.current.seen = newest;

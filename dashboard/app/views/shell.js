@@ -81,7 +81,7 @@ const ConnectionState = () => {
   `;
 };
 
-/** Shown once a lost connection is more than a blink, which is when the page may be out of date. */
+/** Says that the page may be out of date; the style lets it wait for more than a blink. */
 function LostBanner() {
   const { state, liveAt } = store.connection.value;
   const error = store.loadError.value;
