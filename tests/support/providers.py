@@ -20,8 +20,9 @@ from tests.support.standin_openai import StandInOpenAI
 
 CliName = Literal["codex", "claude-2.1.197", "claude-2.1.330"]
 
-MARKER = "AGENT_RELAY_TEST_HOME"
-"""In the environment of everything a test starts; its value is the home's folder."""
+MARKER = "HOME"
+"""Its value, the home's folder, marks everything that was started in a home: providers scrub the
+environment of what they start, but this variable they all pass on."""
 
 READY: dict[CliName, str] = {
     "codex": r"gpt-5\.1-codex default",
@@ -121,7 +122,6 @@ class IsolatedHome:
             "DISABLE_ERROR_REPORTING": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "IS_SANDBOX": "1",
-            MARKER: str(self.path),
         }
         if self._anthropic is not None:
             environment["ANTHROPIC_BASE_URL"] = self._anthropic.url
