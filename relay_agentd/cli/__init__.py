@@ -95,7 +95,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run one command and exit with its status."""
     try:
-        status: Any = cli.main(standalone_mode=False)
+        status: Any = cli.main(prog_name="relay-agentd", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -12,9 +12,13 @@ from relay_server.wire import ApprovalMode
 @click.command(
     "run",
     short_help="Run Claude Code or Codex in this terminal, on the relay.",
-    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},
 )
-@click.option("--approval", type=click.Choice(list(ApprovalMode)), help="What it may do unasked.")
+@click.option(
+    "--approval",
+    type=click.Choice([mode.value for mode in ApprovalMode]),
+    help="What it may do unasked.",
+)
 @click.option("--label", metavar="TEXT", help="What people call it.")
 @click.option(
     "--tag", "tags", multiple=True, metavar="T", help="A group it belongs to. Repeatable."

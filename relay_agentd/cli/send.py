@@ -14,14 +14,19 @@ from relay_server.wire import MAX_WAIT_SECONDS, OPERATOR, Priority, ReceiptState
 if TYPE_CHECKING:
     from relay_agentd.relay_client import RelayClient
 
-# What a person can wait for, in the order a message goes through.
+# What a person can wait for, in the order a message goes through. Plain texts: of an enumeration
+# click would take the names, not the values.
 _WAITABLE = [
-    ReceiptState.ROUTED,
-    ReceiptState.HANDED,
-    ReceiptState.IN_CONTEXT,
-    ReceiptState.READ,
-    ReceiptState.REPLIED,
+    state.value
+    for state in (
+        ReceiptState.ROUTED,
+        ReceiptState.HANDED,
+        ReceiptState.IN_CONTEXT,
+        ReceiptState.READ,
+        ReceiptState.REPLIED,
+    )
 ]
+_PRIORITIES = [priority.value for priority in Priority]
 _NOT_IN_TIME = 1
 
 
@@ -31,7 +36,7 @@ _NOT_IN_TIME = 1
 @click.option("--from", "sender", metavar="ID", default=OPERATOR, help="Speak as this agent.")
 @click.option("--subject", help="A heading.")
 @click.option("--channel", help="Only agents that follow this channel.")
-@click.option("--priority", type=click.Choice(list(Priority)), help="`urgent` may steer a turn.")
+@click.option("--priority", type=click.Choice(_PRIORITIES), help="`urgent` may steer a turn.")
 @click.option("--claimable", is_flag=True, help="Work for one: exactly one receiver can take it.")
 @click.option("--reply-to", type=click.IntRange(min=1), metavar="MSG", help="Answer a message.")
 @click.option("--wait", "state", type=click.Choice(_WAITABLE), help="Return when it got this far.")
@@ -79,7 +84,9 @@ def send_command(
                 f"#{message['id']} {state}" if is_terminal() else f"{message['id']}\t{state}"
             )
         if not reached:
-            _print_not_reached(client, message["id"], state, timeout)
+            _say_not_reached(message["id"], state, timeout)
+            if not as_json:
+                print_candidates(client.request(relay_calls.explain(message["id"])))
         return 0 if reached else _NOT_IN_TIME
 
 
@@ -136,12 +143,9 @@ def _print_sent(message: dict[str, Any], *, as_json: bool) -> None:
             click.echo(f"#{message['id']} sent to {to_whom}")
 
 
-def _print_not_reached(client: "RelayClient", message_id: int, state: str, timeout: float) -> None:
-    from relay_agentd import relay_calls
-
+def _say_not_reached(message_id: int, state: str, timeout: float) -> None:
     click.echo(
         f"relay-agentd: #{message_id} was not {state} within {timeout:g} s"
         f" (it stays on the relay; `relay-agentd explain {message_id}` says more)",
         err=True,
     )
-    print_candidates(client.request(relay_calls.explain(message_id)))

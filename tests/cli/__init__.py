@@ -1,0 +1,1 @@
+"""The command line and the launcher against a real relay and a real daemon."""
