@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from relay_server.errors import AlreadyTaken
+from relay_server.errors import AlreadyTaken, StoreRefused
+from relay_server.host import process_name
 
 if sys.platform == "win32":
     import msvcrt
@@ -29,9 +30,15 @@ class DatabaseLock:
     """Held from construction to `release`."""
 
     def __init__(self, database: Path) -> None:
-        """Raises: AlreadyTaken naming the holder."""
+        """Raises: AlreadyTaken naming the holder, StoreRefused."""
         self._path = database.with_name(database.name + ".lock")
-        self._handle = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        try:
+            # The very first start: the user's data folder may not be there yet.
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreRefused(f"the lock {self._path} cannot be made: {error.strerror}") from None
+        self._handle = os.fdopen(descriptor, "r+")
         try:
             _try_lock(self._handle)
         except OSError:
@@ -46,7 +53,7 @@ class DatabaseLock:
     def _holder(self) -> str:
         try:
             self._handle.seek(0)
-            return f"another relay server (pid {int(json.load(self._handle)['pid'])})"
+            return f"another relay: {process_name(int(json.load(self._handle)['pid']))}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another relay server"
 
