@@ -45,7 +45,7 @@ const one = (id) => `/api/messages/${encodeURIComponent(id)}`;
 
 export const login = (token) => call("POST", "/api/login", { body: { token } });
 export const logout = () => call("POST", "/api/logout");
-export const listAgents = () => call("GET", "/api/agents", { query: { limit: 500 } });
+export const listAgents = () => call("GET", "/api/agents");
 export const listMessages = (query) => call("GET", "/api/messages", { query });
 export const getMessage = (id) => call("GET", one(id));
 export const getThread = (id) => call("GET", `${one(id)}/thread`);

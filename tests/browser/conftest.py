@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
@@ -93,6 +94,13 @@ def page(browser: Browser, problems: Problems, viewport: tuple[int, int]) -> Ite
     yield opened
     context.close()
     assert problems.unexpected == []
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[RelayProcess]:
+    """A relay without a token."""
+    with RelayProcess(tmp_path) as running:
+        yield running
 
 
 # The relay comes first in a signature, so that it goes last: a page that outlives its relay

@@ -1,5 +1,8 @@
 """Losing the relay, finding it again, and proving to it who we are."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
@@ -72,10 +75,11 @@ def test_a_draft_survives_a_lost_connection(
 
 
 @pytest.fixture
-def guarded(guarded_relay: RelayProcess, problems: Problems) -> RelayProcess:
+def guarded(tmp_path: Path, problems: Problems) -> Iterator[RelayProcess]:
     """A relay with a token. Chromium writes a console line for each refused request."""
     problems.allow("the server responded with a status of 401")
-    return guarded_relay
+    with RelayProcess(tmp_path, AGENT_RELAY_TOKEN=TOKEN) as running:
+        yield running
 
 
 def log_in(page: Page, token: str) -> None:
