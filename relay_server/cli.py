@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -49,7 +49,7 @@ def _merged(context: click.Context, given: dict[str, str | None]) -> dict[str, s
 @main.command()
 @_options
 @click.pass_context
-def serve(context: click.Context, **given: str | None) -> None:
+def serve(context: click.Context, /, **given: str | None) -> None:
     """Run the relay in the foreground."""
     _serve(**_merged(context, given))
 
@@ -57,7 +57,7 @@ def serve(context: click.Context, **given: str | None) -> None:
 @main.command("check-config")
 @_options
 @click.pass_context
-def check_config(context: click.Context, **given: str | None) -> None:
+def check_config(context: click.Context, /, **given: str | None) -> None:
     """Print the settings in effect, secrets masked."""
     try:
         effective = _load(**_merged(context, given))
@@ -91,7 +91,7 @@ def _serve(host: str | None, port: str | None, db: str | None) -> None:
     server.run()
 
 
-def _give_up(error: StartupError) -> Any:
+def _give_up(error: StartupError) -> NoReturn:
     for line in str(error).splitlines():
         click.echo(f"relay-server: {line}", err=True)
     raise SystemExit(error.exit_code)

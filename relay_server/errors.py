@@ -1,9 +1,9 @@
 """Every failure the API can show, with its stable code and HTTP status.
 
     RelayError
-    ├── InvalidRequest 422   ├── BadSyntax 400       ├── UnsupportedMedia 415  ├── PayloadTooLarge 413
-    ├── Unauthorized 401     ├── Forbidden 403       ├── WrongHost 421         ├── NotFound 404
-    ├── Conflict 409         ├── RateLimited 429     └── Unavailable 503
+    ├── InvalidRequest 422   ├── BadSyntax 400   ├── UnsupportedMedia 415  ├── PayloadTooLarge 413
+    ├── Unauthorized 401     ├── Forbidden 403   ├── WrongHost 421         ├── NotFound 404
+    ├── MethodNotAllowed 405 ├── Conflict 409    ├── RateLimited 429       └── Unavailable 503
 
 `detail` and `extra` are shown to clients, so neither may hold SQL, a path or a secret.
 `StartupError` is the other family: it ends the program with its exit code and one line.

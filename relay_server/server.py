@@ -9,18 +9,21 @@ import logging
 import signal
 import socket
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
-import psutil
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
+from relay_server import __version__
 from relay_server.errors import AlreadyTaken
+from relay_server.host import port_holder
+from relay_server.http.app import App
+from relay_server.ids import new_request_id
 from relay_server.services.render import dumps
 from relay_server.services.slots import MAX_LONG_POLLS, Slots
 from relay_server.settings import Settings
-from relay_server.wire import MAX_REQUEST_BYTES
+from relay_server.wire import MAX_REQUEST_BYTES, VERSION_HEADER
 from relay_server.wiring import Relay
 
 _log = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ _RUNNING: Final = 8
 _MAX_BODY: Final = 8 * MAX_REQUEST_BYTES
 
 
-class _Task(WSGITask):  # type: ignore[misc]
+class _Task(WSGITask):
     """Header and first piece of the body leave in one write.
 
     Two small segments would meet delayed acknowledgements: 40 ms on every kept connection.
@@ -42,44 +45,32 @@ class _Task(WSGITask):  # type: ignore[misc]
             super().write(data)
             return
         channel = self.channel
-        header: list[bytes] = []
-        self.channel = _Gather(header)
+        gather = _Gather(channel)
+        self.channel = cast("HTTPChannel", gather)
         try:
             super().write(data)
         finally:
             self.channel = channel
-        channel.write_soon(b"".join(header))
-
-    def build_response_header(self) -> bytes:
-        # The base class asks its channel for the server's settings.
-        gather, self.channel = self.channel, self._real_channel
-        try:
-            header: bytes = super().build_response_header()
-        finally:
-            self.channel = gather
-        return header
-
-    def __init__(self, channel: Any, request: Any) -> None:
-        super().__init__(channel, request)
-        self._real_channel = channel
+        channel.write_soon(b"".join(gather.pieces))
 
 
 class _Gather:
     """Takes the place of a channel while header and body are put together."""
 
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, channel: HTTPChannel) -> None:
+        self.server = channel.server
+        self.pieces: list[bytes] = []
 
     def write_soon(self, data: bytes) -> int:
-        self._pieces.append(data)
+        self.pieces.append(data)
         return len(data)
 
 
-class _ErrorTask(ErrorTask):  # type: ignore[misc]
+class _ErrorTask(ErrorTask):
     """What waitress refuses by itself (a broken request line, a huge body), as a problem."""
 
     def execute(self) -> None:
-        error = self.request.error
+        error: Any = cast("Any", self.request).error
         body = dumps(
             {
                 "type": "about:blank",
@@ -90,19 +81,23 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
             }
         )
         self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", "application/problem+json"))
-        self.response_headers.append(("Connection", "close"))
+        self.response_headers = [
+            ("Content-Type", "application/problem+json"),
+            ("Connection", "close"),
+            (VERSION_HEADER, __version__),
+            ("X-Request-Id", new_request_id()),
+        ]
         self.close_on_finish = True
         self.content_length = len(body)
         self.write(body)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
+class _Channel(HTTPChannel):
     task_class = _Task
     error_task_class = _ErrorTask
 
 
-class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
+class _Threads(ThreadedTaskDispatcher):
     """Grows by one thread for each parked request, up to all that may park."""
 
     def __init__(self, slots: Slots) -> None:
@@ -135,7 +130,7 @@ class Server:
         except BaseException:
             self._threads.shutdown(timeout=1)
             raise
-        self._waitress = create_server(
+        self._waitress = _create_server(
             relay.app,
             map=self._map,
             _dispatcher=self._threads,
@@ -186,6 +181,11 @@ class Server:
             signal.signal(number, leave)
 
 
+def _create_server(app: App, **adjustments: Any) -> Any:
+    """waitress' own function; its result depends on the number of sockets, and ours is one."""
+    return create_server(app, **adjustments)
+
+
 def _leave() -> None:
     raise SystemExit(0)
 
@@ -208,15 +208,3 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def port_holder(port: int) -> str:
-    """Who listens there, as far as this user may know."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            is_it = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-            if is_it and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-    except (psutil.Error, OSError):
-        pass
-    return "another program"

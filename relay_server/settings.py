@@ -6,8 +6,7 @@ name, the bad value (never a token) and what is accepted.
 
 import ipaddress
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -179,7 +178,9 @@ def load(options: Mapping[str, str | None] | None = None) -> Settings:
     return from_sources(sources, problems)
 
 
-def from_sources(sources: list[Mapping[str, str]], problems: list[str] | None = None) -> Settings:
+def from_sources(
+    sources: Sequence[Mapping[str, str]], problems: list[str] | None = None
+) -> Settings:
     """The first source that has a name wins."""
     problems = [] if problems is None else problems
     values: dict[str, Any] = {}
@@ -249,21 +250,17 @@ def describe(settings: Settings) -> list[tuple[str, str]]:
     return lines
 
 
+# Read by the daemon, or by parts of the server to come.
+_MACHINE_SIDE: Final = {
+    f"AGENT_RELAY_{word}"
+    for word in (
+        *("URL", "CAPS", "APPROVAL", "PROFILE", "TAGS", "LABEL", "CHANNELS", "RIG"),
+        *("LAUNCH_ROOTS", "INTEGRATIONS", "INTEGRATION_RATE_LIMIT_PER_MINUTE"),
+    )
+}
+
+
 def unknown_names() -> list[str]:
     """Variables of ours that nobody reads: most often a typo."""
     known = {setting.name for setting in _SETTINGS} | _MACHINE_SIDE
     return sorted(n for n in os.environ if n.startswith("AGENT_RELAY_") and n not in known)
-
-
-_MACHINE_SIDE: Final = {
-    f"AGENT_RELAY_{word}"
-    for word in (
-        "URL CAPS APPROVAL PROFILE TAGS LABEL CHANNELS RIG LAUNCH_ROOTS INTEGRATIONS"
-        " INTEGRATION_RATE_LIMIT_PER_MINUTE"
-    ).split()
-}
-
-
-def program() -> str:
-    """How this process was started, for messages."""
-    return Path(sys.argv[0]).name

@@ -6,7 +6,7 @@
 """
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from relay_server.wire import ReceiptState as S
 
@@ -69,13 +69,9 @@ def advance(
         return receipt
     if state is receipt.state or (state is S.ROUTED and receipt.state is S.FAILED):
         return receipt
-    return replace(
-        receipt,
-        state=state,
-        via=via or receipt.via,
-        detail=detail if detail is not None else receipt.detail,
-        **{_TIME_FIELD[state]: at},
-    )
+    times: dict[str, Any] = {_TIME_FIELD[state]: at}
+    detail = receipt.detail if detail is None else detail
+    return replace(receipt, state=state, via=via or receipt.via, detail=detail, **times)
 
 
 def has_reached(state: S, wanted: S) -> bool:

@@ -5,16 +5,14 @@ One middleware, because each costs every request.
 
 import hashlib
 import hmac
-import socket
 from typing import Any, Final
 
 import falcon
-import psutil
 
-from relay_server import __version__
+from relay_server import __version__, host
 from relay_server.errors import Forbidden, MethodNotAllowed, Unauthorized, WrongHost
 from relay_server.ids import new_request_id
-from relay_server.settings import LOOPBACK_NAMES, Settings, is_loopback
+from relay_server.settings import LOOPBACK_NAMES, Settings
 from relay_server.wire import TOKEN_HEADER, VERSION_HEADER
 
 COOKIE: Final = "agent_relay_session"
@@ -54,12 +52,15 @@ class Gate:
         # At once, so that a refusal carries them too.
         response.set_headers(_HEADERS)
         response.set_header("X-Request-Id", new_request_id())
-        host = environ.get("HTTP_HOST", "")
-        if host not in self._good_hosts:
-            self._check_host(host)
+        # Files are asked for again each time (their ETag makes that cheap); data is never kept.
+        cached = "no-store" if request.path.startswith("/api") else "no-cache"
+        response.set_header("Cache-Control", cached)
+        asked_host = environ.get("HTTP_HOST", "")
+        if asked_host not in self._good_hosts:
+            self._check_host(asked_host)
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and request.method not in _SAFE:
-            _check_origin(origin, host)
+            _check_origin(origin, asked_host)
         if self._token is not None and _is_guarded(request.path):
             self._check_token(request)
 
@@ -69,8 +70,8 @@ class Gate:
         """falcon answers OPTIONS by itself; the contract knows no such call."""
         del response, params
         if request.method == "OPTIONS" and not hasattr(resource, "on_options"):
-            known = [m for m in ("DELETE", "GET", "PATCH", "POST", "PUT")]
-            allowed = [m for m in known if hasattr(resource, f"on_{m.lower()}")]
+            methods = ("DELETE", "GET", "PATCH", "POST", "PUT")
+            allowed = [method for method in methods if hasattr(resource, f"on_{method.lower()}")]
             raise MethodNotAllowed(
                 "The path has no method OPTIONS.", headers={"Allow": ", ".join(allowed)}
             )
@@ -134,11 +135,7 @@ def _allowed_hosts(settings: Settings) -> frozenset[str]:
     hosts = set(LOOPBACK_NAMES) | set(settings.allowed_hosts)
     if settings.host in _WILDCARDS:
         # Bound to every address: each of them is one the server was bound to.
-        for addresses in psutil.net_if_addrs().values():
-            hosts |= {a.address.partition("%")[0].lower() for a in addresses}
-        hosts.add(socket.gethostname().lower())
+        hosts |= host.own_names()
     else:
-        hosts.add(settings.host.lower())
-    if is_loopback(settings.host):
         hosts.add(settings.host.lower())
     return frozenset(hosts)

@@ -28,7 +28,10 @@ _DIGITS: Final = re.compile(r"\d{1,16}")
 
 
 def body(request: falcon.Request, schema: Schema) -> dict[str, Any]:
-    """The checked JSON object. Raises: BadSyntax, UnsupportedMedia, PayloadTooLarge, InvalidRequest."""
+    """The checked JSON object.
+
+    Raises: BadSyntax, UnsupportedMedia, PayloadTooLarge, InvalidRequest.
+    """
     return schema.parse(document(request))
 
 
@@ -73,7 +76,7 @@ def _unstorable(value: Any) -> str | None:
         if _is_unstorable(name):
             return ""
         if _is_unstorable(item):
-            return name
+            return str(name)
     return None
 
 

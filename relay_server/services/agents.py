@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from relay_server.domain.agent import Agent, default_name
-from relay_server.domain.routing import AGENT_ID
 from relay_server.errors import Conflict, InvalidRequest
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
@@ -53,13 +52,15 @@ class AgentService:
         with self._core.database.read() as reader:
             return self._render(reader, lookup.require_agent(reader, agent_id))
 
-    def find(self, filters: Mapping[str, str], q: str | None) -> list[render.Json]:
+    def find(
+        self, filters: Mapping[str, str], q: str | None, most: int | None
+    ) -> list[render.Json]:
         """Those that match every filter; `q` in id, name, label, project or a tag."""
         with self._core.database.read() as reader:
             found = agents.find(reader, dict(filters))
             if q:
                 found = [agent for agent in found if _mentions(agent, q.casefold())]
-            return [self._render(reader, agent) for agent in found]
+            return [self._render(reader, agent) for agent in found[:most]]
 
     def _render(self, reader: Reader, agent: Agent) -> render.Json:
         now = self._core.clock.now_ms()
@@ -204,11 +205,6 @@ class AgentService:
             if agent.built_in:
                 raise Conflict(f"{agent_id} is built in.")
             self._presence.remove(transaction, agent)
-
-
-def is_agent_id(text: str) -> bool:
-    """Whether an agent may be called that."""
-    return AGENT_ID.fullmatch(text) is not None and text not in RESERVED_IDS
 
 
 def _described(agent: Agent, given: Mapping[str, Any]) -> Agent:

@@ -20,6 +20,11 @@ _STEPS: Final = (
     ("read", "read_at"),
     ("replied", "replied_at"),
 )
+_STUCK: Final = {
+    ReceiptState.HELD: "held until an operator lets it through",
+    ReceiptState.EXPIRED: "it expired before it was handed over",
+    ReceiptState.FAILED: "its machine could not hand it over",
+}
 
 
 class ExplainService:
@@ -105,14 +110,9 @@ def _matched_why(agent: Agent, target: str) -> str:
 
 def _progress(agent: Agent, receipt: Receipt | None) -> str:
     state = receipt.state if receipt else ReceiptState.STORED
-    if state is ReceiptState.HELD:
-        return "held until an operator lets it through"
-    if state is ReceiptState.EXPIRED:
-        return "it expired before it was handed over"
-    if state is ReceiptState.FAILED:
-        return "its machine could not hand it over" + (
-            f": {receipt.detail}" if receipt and receipt.detail else ""
-        )
+    if state in _STUCK:
+        detail = f": {receipt.detail}" if receipt and receipt.detail else ""
+        return _STUCK[state] + detail
     if state is ReceiptState.STORED:
         if agent.status == AgentStatus.OFFLINE:
             return "waiting, the agent is offline"

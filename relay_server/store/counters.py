@@ -9,7 +9,8 @@ def reserve(database: Database, name: str, count: int) -> int:
         row = transaction.one("SELECT value FROM counters WHERE name = ?", (name,))
         last = int(row[0]) if row else 0
         transaction.run(
-            "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            "INSERT INTO counters VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, last + count),
         )
     return last + 1

@@ -64,9 +64,8 @@ class Transaction(Reader):
         """Run it once the change is durable, still in commit order."""
         self._after.append(callback)
 
-    def commit(self) -> None:
-        """Make it durable, then tell."""
-        self._connection.execute("COMMIT")
+    def tell(self) -> None:
+        """Run the callbacks: the change is durable."""
         for callback in self._after:
             callback()
 
@@ -114,12 +113,15 @@ class Database:
             self._active = transaction
             try:
                 yield transaction
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                # A full disk fails the commit itself; the connection must stay usable.
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
             finally:
                 self._active = None
-            transaction.commit()
+            transaction.tell()
 
     @contextmanager
     def read(self) -> Iterator[Reader]:

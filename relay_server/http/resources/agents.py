@@ -10,7 +10,7 @@ from relay_server.http.answer import send, send_nothing
 from relay_server.http.idempotency import Idempotency
 from relay_server.services.agents import AgentService
 from relay_server.services.receipts import ReceiptService
-from relay_server.wire import INSTANCE_HEADER, AgentStatus
+from relay_server.wire import INSTANCE_HEADER, MAX_LIST_LIMIT, AgentStatus
 
 _FILTERS: Final = ("tag", "capability", "machine", "provider", "project", "label")
 
@@ -34,12 +34,14 @@ class Agents:
         self._idempotency.answer(request, response, "agents", given["id"], given, register)
 
     def on_get(self, request: Request, response: Response) -> None:
-        query = requests.Query(request, (*_FILTERS, "status", "q"))
+        query = requests.Query(request, (*_FILTERS, "status", "q", "limit"))
         filters = {name: value for name in _FILTERS if (value := query.text(name)) is not None}
         status = query.choice("status", AgentStatus)
         if status is not None:
             filters["status"] = status
-        send(response, {"agents": self._service.find(filters, query.text("q"))})
+        # The list has no pages: without a limit it is complete.
+        most = query.integer("limit", 1, MAX_LIST_LIMIT)
+        send(response, {"agents": self._service.find(filters, query.text("q"), most)})
 
 
 class Agent:

@@ -1,6 +1,7 @@
 """/api/stream and /api/events: server-sent events. Each occupies its thread until it ends."""
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from falcon import Request, Response
 
@@ -9,7 +10,8 @@ from relay_server.http import schemas
 from relay_server.http.answer import send
 from relay_server.services.streaming import StreamService
 
-_MAX_EVENT_ID_DIGITS = 16
+_MAX_EVENT_ID_DIGITS: Final = 16
+_FROM_THE_FUTURE: Final = 10**_MAX_EVENT_ID_DIGITS
 
 
 def _start(response: Response, frames: Iterator[bytes], on_end: Callable[[], None]) -> None:
@@ -82,4 +84,4 @@ def _last_event_id(request: Request) -> int | None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= _MAX_EVENT_ID_DIGITS:
         return int(text)
-    return 10**_MAX_EVENT_ID_DIGITS
+    return _FROM_THE_FUTURE
