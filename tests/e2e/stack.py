@@ -31,6 +31,13 @@ def tool(name: str, **arguments: Any) -> str:
     return f"[[mcp: relay {name} {json.dumps(arguments)}]]"
 
 
+def free_url() -> str:
+    """An address on this machine where nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A provider in its terminal, and what the relay knows it as."""
@@ -59,10 +66,7 @@ class Stack:
     @classmethod
     def on_free_port(cls, home: IsolatedHome, models: dict[str, StandIn]) -> Self:
         """A stack whose relay will listen on a port nobody uses now."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
+        url = free_url()
         return cls(home, models, url, httpx.Client(base_url=url, trust_env=False, timeout=20))
 
     def environment(self, provider: CliName | None = None) -> dict[str, str]:

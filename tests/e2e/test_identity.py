@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.stack import Stack
 from tests.support.providers import CliName
+from tests.support.wait import eventually
 
 pytestmark = [pytest.mark.real_cli, pytest.mark.timeout(180)]
 
@@ -23,6 +24,7 @@ def test_a_resumed_session_is_the_same_agent(stack: Stack, name: CliName) -> Non
     session_id = str(first.agent["sessionId"])
     first.terminal.submit("/quit" if name == "codex" else "/exit")
     assert first.terminal.exit_status() == 0
+    eventually(lambda: stack.agent(first.id)["status"] == "offline")
 
     again = stack.session(name, *(["resume"] if name == "codex" else ["--resume"]), session_id)
 

@@ -1,6 +1,5 @@
 """What a person gets who installs the wheel into an empty environment, without this repository."""
 
-import os
 import subprocess
 import sys
 import venv
@@ -8,6 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.wheels import dependency_wheels
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,16 +27,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment that holds the wheel and what it depends on, and nothing else."""
-    wheels = os.environ.get("AGENT_RELAY_TEST_WHEELS")
-    if wheels is None:
-        missing = "no AGENT_RELAY_TEST_WHEELS: `scripts/test` fetches the dependencies"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
     folder = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(folder)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install"]
-    _run([*pip, "--no-index", "--find-links", wheels, str(wheel)], cwd=folder)
+    _run([*pip, "--no-index", "--find-links", str(dependency_wheels()), str(wheel)], cwd=folder)
     return folder
 
 
