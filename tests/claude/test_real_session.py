@@ -4,9 +4,21 @@ import pytest
 
 from relay_server.wire import AgentStatus
 from tests.claude.conftest import Stage
+from tests.support.terminal import Terminal
 from tests.support.wait import eventually
 
 pytestmark = [pytest.mark.real_cli, pytest.mark.timeout(120)]
+
+
+def endless_turn(stage: Stage) -> Terminal:
+    """A session in the middle of a tool call that never ends."""
+    (stage.home.project / "log").touch()
+    terminal = stage.start()
+    # 2.1.330 refuses a bare `sleep 60`.
+    terminal.submit("go [[shell: tail -f log]] [[say: never]]")
+    stage.model.wait_for(lambda each: each.main)
+    terminal.wait_for_text(r"\$ tail -f log|Bash\(tail")
+    return terminal
 
 
 def test_clear_is_a_new_conversation_that_can_be_woken(stage: Stage) -> None:
@@ -28,10 +40,7 @@ def test_clear_is_a_new_conversation_that_can_be_woken(stage: Stage) -> None:
 
 
 def test_a_turn_broken_off_by_escape_is_noticed_though_no_hook_tells(stage: Stage) -> None:
-    terminal = stage.start()
-    terminal.submit("go [[shell: sleep 60]] [[say: never]]")
-    stage.model.wait_for(lambda each: each.main)
-    terminal.wait_for_text(r"Bash\(sleep 60")
+    terminal = endless_turn(stage)
     eventually(lambda: stage.bench.status is AgentStatus.BUSY)
 
     terminal.press("Escape")
@@ -43,10 +52,7 @@ def test_a_turn_broken_off_by_escape_is_noticed_though_no_hook_tells(stage: Stag
 
 
 def test_mail_that_waits_while_a_turn_is_broken_off_arrives_once(stage: Stage) -> None:
-    terminal = stage.start()
-    terminal.submit("go [[shell: sleep 60]] [[say: never]]")
-    stage.model.wait_for(lambda each: each.main)
-    terminal.wait_for_text(r"Bash\(sleep 60")
+    terminal = endless_turn(stage)
     delivery = stage.bench.deliver(stage.bench.mail(1, "meanwhile [[say: yes]]"))
     eventually(lambda: stage.bench.outcomes)
     eventually(lambda: stage.queued(1), 10)
@@ -71,7 +77,7 @@ def test_a_resumed_session_keeps_its_id(stage: Stage) -> None:
     assert stage.bench.opens[1][1]["source"] == "resume"
     assert "--session-id" not in stage.plan(arguments=["--resume", session_id]).provider.argv
     delivery = stage.bench.deliver(stage.bench.mail(1, "welcome back [[say: hi]]"))
-    eventually(lambda: delivery in stage.bench.proofs, 15, message=lambda: again.screen())
+    eventually(lambda: delivery in stage.bench.proofs, 15, message=again.screen)
 
 
 @pytest.mark.parametrize("approval", ["open", "guarded", "read-only"])
