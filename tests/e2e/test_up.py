@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -44,14 +43,14 @@ class Newcomer:
 
 
 @pytest.fixture
-def newcomer(home: IsolatedHome) -> Iterator[Newcomer]:
+def newcomer(home: IsolatedHome) -> Newcomer:
     """Someone who has just cloned the repository; relay and daemon end with the test."""
     checkout = home.path / "checkout"
     for file in tracked():
         target = checkout / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
-    yield Newcomer(home, checkout)
+    return Newcomer(home, checkout)
 
 
 def test_up_installs_starts_and_says_what_to_type_next(
