@@ -5,7 +5,7 @@ quoted, parameters that are None are left out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -107,8 +107,9 @@ def ack(agent_id: str, receipts: Sequence[Fields], *, instance: str | None = Non
 
 def send(fields: Fields, *, idempotency_key: str | None = None) -> Call:
     """Send a message; `fields` as in the contract (`from`, `to`, `body`, ...)."""
-    headers = {} if idempotency_key is None else {IDEMPOTENCY_HEADER: idempotency_key}
-    return Call(method="POST", path="/api/messages", body=fields, headers=headers)
+    return Call(
+        method="POST", path="/api/messages", body=fields, headers=_idempotency(idempotency_key)
+    )
 
 
 def inbox(
@@ -175,10 +176,16 @@ def release(message_id: int, agent_id: str, *, instance: str | None = None) -> C
 
 
 def complete(
-    message_id: int, agent_id: str, *, result: str | None = None, instance: str | None = None
+    message_id: int,
+    agent_id: str,
+    *,
+    result: str | None = None,
+    instance: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Call:
     """End claimed work; `result` becomes a reply in its thread."""
-    return _on_message(message_id, "complete", {"agentId": agent_id, "result": result}, instance)
+    call = _on_message(message_id, "complete", {"agentId": agent_id, "result": result}, instance)
+    return replace(call, headers={**call.headers, **_idempotency(idempotency_key)})
 
 
 def mark_read(message_id: int, agent_id: str) -> Call:
@@ -223,6 +230,10 @@ def _on_message(message_id: int, verb: str, body: Fields, instance: str | None) 
 
 def _instance(instance: str | None) -> dict[str, str]:
     return {} if instance is None else {INSTANCE_HEADER: instance}
+
+
+def _idempotency(key: str | None) -> dict[str, str]:
+    return {} if key is None else {IDEMPOTENCY_HEADER: key}
 
 
 def _query(values: Mapping[str, str | int | None]) -> tuple[tuple[str, str], ...]:

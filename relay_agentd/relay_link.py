@@ -84,20 +84,20 @@ class RelayLink:
         *,
         machine: str,
         facts: Callable[[], Mapping[str, Any]],
-        listener: LinkListener,
         heartbeat_seconds: float,
     ) -> None:
         self._client = client
         self._mail = mail
         self._machine = machine
         self._facts = facts
-        self._listener = listener
         self._heartbeat_seconds = heartbeat_seconds
         self._members: dict[str, _Member] = {}
         self._stream_id: str | None = None
         self._streamed: frozenset[str] = frozenset()
         self._due = asyncio.Event()
         self._retry = asyncio.Event()
+        self._listener: LinkListener
+        self._connected: Callable[[], None]
         self.state = LinkState.CONNECTING
         self.server_version: str | None = None
 
@@ -111,17 +111,19 @@ class RelayLink:
         )
         self._due.set()
 
-    def describe(self, agent_id: str, **news: Any) -> None:
+    def describe(self, agent_id: str, *, instance: str, **news: Any) -> None:
         """Something in an agent's description changed."""
-        member = self._members.get(agent_id)
+        member = self._member(agent_id, instance)
         if member is not None:
             member.description.update(news)
             member.news.update(news)
             self._due.set()
 
-    def set_status(self, agent_id: str, status: AgentStatus, detail: str | None) -> None:
+    def set_status(
+        self, agent_id: str, status: AgentStatus, detail: str | None, *, instance: str
+    ) -> None:
         """Busy, idle or waiting."""
-        member = self._members.get(agent_id)
+        member = self._member(agent_id, instance)
         if member is not None and (member.status, member.detail) != (status, detail):
             member.status, member.detail = status, detail
             member.is_status_due = True
@@ -131,10 +133,10 @@ class RelayLink:
         """The store has receipts to report."""
         self._due.set()
 
-    async def leave(self, agent_id: str, within: float) -> None:
+    async def leave(self, agent_id: str, *, instance: str, within: float) -> None:
         """Report an agent offline; returns when the relay knows, or after `within` seconds (it
         is told later then)."""
-        member = self._members.get(agent_id)
+        member = self._member(agent_id, instance)
         if member is None:
             return
         if member.gone is None:
@@ -143,10 +145,16 @@ class RelayLink:
         self._retry.set()
         await asyncio.wait([member.gone], timeout=within)
 
+    def _member(self, agent_id: str, instance: str) -> _Member | None:
+        """The agent, unless another session here goes on under its id."""
+        member = self._members.get(agent_id)
+        return member if member is not None and member.instance == instance else None
+
     # --- the three tasks ---
 
-    async def run(self) -> None:
-        """Keep the link up until cancelled."""
+    async def run(self, listener: LinkListener, connected: Callable[[], None]) -> None:
+        """Keep the link up until cancelled; `connected` is called each time it comes up."""
+        self._listener, self._connected = listener, connected
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(), name="relay stream")
             tasks.create_task(self._report(), name="relay reporter")
@@ -216,6 +224,7 @@ class RelayLink:
                     backoff.reset()
                     self._retry.set()
                     self._due.set()
+                    self._connected()
                 else:
                     self._take(event)
         self._log_loss("the relay ended the stream")

@@ -1,0 +1,249 @@
+"""Carries one session's mail from the inbox into its context, by the rules of `delivery`.
+
+Owns the order of effects: a delivery is written down before it is pushed, and what became of it
+is written down before anybody is told. One task pushes and looks after deliveries; the adapter's
+reports and the doorbell come in between. Runs on the daemon's loop.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from relay_agentd import delivery as rules
+from relay_agentd.adapters.base import Adapter, Delivery, Outcome
+from relay_agentd.clock import now
+from relay_agentd.delivery import DeliveryEvent, DeliveryState
+from relay_agentd.store.mail import DeliveryRow, MailStore
+from relay_launchers.frame import frame_batch
+from relay_server.wire import Priority
+
+log = logging.getLogger(__name__)
+
+# An adapter says when pushing is worth another try; if it forgot, this is when.
+_NOT_READY_SECONDS: Final = 30.0
+# The hook that asks has three seconds in all.
+_BELL_PATIENCE_SECONDS: Final = 2.0
+
+_EVENTS: Final = {
+    Outcome.HANDED: DeliveryEvent.TAKEN,
+    Outcome.RINGING: DeliveryEvent.RANG,
+    Outcome.NOT_NOW: DeliveryEvent.REFUSED,
+    Outcome.UNKNOWN: DeliveryEvent.BROKE,
+}
+# After a restart of the daemon, or in a resumed conversation: what was being done is over.
+_INTERRUPTED: Final = frozenset({DeliveryState.OFFERED, DeliveryState.RUNG})
+_ADAPTERS_CONCERN: Final = frozenset({DeliveryState.HANDED, DeliveryState.UNSURE})
+
+
+class Courier:
+    """See the module."""
+
+    def __init__(
+        self,
+        session_key: str,
+        adapter: Adapter,
+        mail: MailStore,
+        *,
+        agent_id: Callable[[], str | None],
+        receipts_changed: Callable[[], None],
+    ) -> None:
+        self._key = session_key
+        self._adapter = adapter
+        self._mail = mail
+        self._agent_id = agent_id
+        self._receipts_changed = receipts_changed
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._not_before = 0.0
+        self._checks: dict[str, int] = {}
+        self._pushing: str | None = None
+        self.resume()
+
+    async def run(self) -> None:
+        """Carry mail until cancelled."""
+        self._tell_adapter()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause()):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self._look_after()
+            await self._offer()
+
+    # --- what others report; all of it returns at once ---
+
+    def wake(self) -> None:
+        """There is mail."""
+        self._wake.set()
+
+    def ready(self) -> None:
+        """Pushing is worth another try; a bell that was rung was not heard."""
+        self._not_before = 0.0
+        for row in self._mail.open_deliveries(self._key):
+            if row.state is DeliveryState.RUNG:
+                self._advance(row, DeliveryEvent.SILENT)
+        self._wake.set()
+
+    def resume(self) -> None:
+        """Take over deliveries whose fate nobody watched."""
+        for row in self._mail.open_deliveries(self._key):
+            if row.state in _INTERRUPTED and row.id != self._pushing:
+                self._advance(row, DeliveryEvent.BROKE)
+        self._wake.set()
+
+    def proved(self, delivery_id: str, via: str) -> None:
+        """The adapter saw it in the session's context."""
+        self._report(delivery_id, DeliveryEvent.PROVED, via)
+
+    def lost(self, delivery_id: str) -> None:
+        """The adapter knows that it did not arrive."""
+        self._report(delivery_id, DeliveryEvent.LOST)
+
+    async def answer_bell(self) -> str | None:
+        """All that waits, as one text for the session's hook; it counts as handed over."""
+        # The bell may be heard before `push` has returned.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BELL_PATIENCE_SECONDS):
+                await self._idle.wait()
+        for row in self._mail.open_deliveries(self._key):
+            if row.state is DeliveryState.RUNG:
+                self._advance(row, DeliveryEvent.SILENT)
+        taken = self._cut(DeliveryState.HANDED)
+        if taken is None:
+            return None
+        self._receipts_changed()
+        self._tell_adapter()
+        self._wake.set()
+        return taken.text
+
+    # --- the task's steps ---
+
+    async def _offer(self) -> None:
+        """Push what may be pushed now."""
+        while now() >= self._not_before and (row := self._cut(DeliveryState.OFFERED)):
+            # Whatever comes back, the row stays OFFERED until it is known.
+            self._pushing = row.id
+            self._idle.clear()
+            try:
+                outcome = await self._push(row)
+            finally:
+                self._pushing = None
+                self._idle.set()
+            if outcome is Outcome.NOT_NOW:
+                self._not_before = now() + _NOT_READY_SECONDS
+            # Its proof may have come first.
+            current = self._mail.find_delivery(row.id) or row
+            self._advance(current, _EVENTS[outcome], via="push")
+            self._tell_adapter()
+
+    async def _push(self, row: DeliveryRow) -> Outcome:
+        pushed = _for_adapter(row)
+        try:
+            return await self._adapter.push(pushed)
+        except Exception:
+            # The adapter's mistake: nobody knows how far it came.
+            log.exception("session %s: pushing %s failed", self._key, row.id)
+            return Outcome.UNKNOWN
+
+    async def _look_after(self) -> None:
+        """Do what is due for deliveries that nothing was heard of."""
+        for row in self._mail.open_deliveries(self._key):
+            due = self._due(row)
+            if due is None or due > now():
+                continue
+            if row.state is DeliveryState.RUNG:
+                self._advance(row, DeliveryEvent.SILENT)
+                continue
+            self._checks[row.id] = self._checks.get(row.id, 0) + 1
+            event = await self._ask(row)
+            current = self._mail.find_delivery(row.id)
+            if event is not None and current is not None and current.state is row.state:
+                self._advance(current, event)
+                self._tell_adapter()
+
+    async def _ask(self, row: DeliveryRow) -> DeliveryEvent | None:
+        try:
+            found = await self._adapter.find_evidence(_for_adapter(row))
+        except Exception:
+            log.exception("session %s: no evidence for %s", self._key, row.id)
+            return None
+        if found is None:
+            return None
+        return DeliveryEvent.FOUND if found else DeliveryEvent.MISSING
+
+    # --- inside ---
+
+    def _cut(self, state: DeliveryState) -> DeliveryRow | None:
+        """Write down the next delivery, if it is its turn."""
+        agent_id = self._agent_id()
+        if agent_id is None:
+            return None
+        on_the_way = [row.on_the_way for row in self._mail.open_deliveries(self._key)]
+        ids = rules.next_batch(self._mail.waiting(self._key), on_the_way, now())
+        if not ids:
+            return None
+        messages = self._mail.messages(self._key, ids)
+        is_urgent = any(message.get("priority") == Priority.URGENT for message in messages)
+        row = DeliveryRow(
+            id=f"d-{secrets.token_hex(8)}",
+            session_key=self._key,
+            message_ids=ids,
+            text=frame_batch(messages, agent_id=agent_id),
+            priority=Priority.URGENT if is_urgent else Priority.NORMAL,
+            state=state,
+            since=now(),
+        )
+        self._mail.cut(row, now())
+        return row
+
+    def _report(self, delivery_id: str, event: DeliveryEvent, via: str | None = None) -> None:
+        row = self._mail.find_delivery(delivery_id)
+        if row is None or row.session_key != self._key:
+            log.warning("session %s: %s of unknown delivery %s", self._key, event, delivery_id)
+            return
+        if self._advance(row, event, via=via):
+            self._tell_adapter()
+
+    def _advance(self, row: DeliveryRow, event: DeliveryEvent, *, via: str | None = None) -> bool:
+        """Write a delivery's next state; False when the event comes too late."""
+        state = rules.advance(row.state, event)
+        if state is None:
+            return False
+        self._mail.move(row, state, now(), via)
+        log.info(
+            "session %s: delivery %s of messages %s: %s -> %s (%s)",
+            self._key, row.id, row.message_ids, row.state, state, event,
+        )  # fmt: skip
+        self._checks.pop(row.id, None)
+        self._receipts_changed()
+        self._wake.set()
+        return True
+
+    def _tell_adapter(self) -> None:
+        open_rows = self._mail.open_deliveries(self._key)
+        self._adapter.outstanding(
+            [
+                _for_adapter(row)
+                for row in open_rows
+                if row.state in _ADAPTERS_CONCERN or row.id == self._pushing
+            ]
+        )
+
+    def _due(self, row: DeliveryRow) -> float | None:
+        return rules.check_at(row.state, row.since, self._checks.get(row.id, 0))
+
+    def _pause(self) -> float | None:
+        """Seconds until something is due; None when only an event can change anything."""
+        due = [self._due(row) for row in self._mail.open_deliveries(self._key)]
+        times = [time for time in due if time is not None]
+        if self._not_before > now():
+            times.append(self._not_before)
+        return max(0.0, min(times) - now()) if times else None
+
+
+def _for_adapter(row: DeliveryRow) -> Delivery:
+    return Delivery(id=row.id, message_ids=row.message_ids, text=row.text, priority=row.priority)

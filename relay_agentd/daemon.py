@@ -1,0 +1,171 @@
+"""The daemon: puts its parts together, and starts and stops them in order.
+
+    start  folders, lock, log, store, sessions of before, control socket, link and outbox, MCP
+    stop   the same backwards; no session ends
+
+Everything runs on one event loop; only imports and walks over the process table use threads.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import platform
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Final
+
+from relay_agentd import __version__
+from relay_agentd.adapters.registry import BUILT_IN
+from relay_agentd.clock import now
+from relay_agentd.control import ControlServer
+from relay_agentd.errors import AlreadyRunning
+from relay_agentd.identity import host_name
+from relay_agentd.log import log_to
+from relay_agentd.outbox import Outbox
+from relay_agentd.paths import Paths, make_private
+from relay_agentd.relay_client import AsyncRelayClient
+from relay_agentd.relay_link import RelayLink
+from relay_agentd.session import Machine
+from relay_agentd.session_backend import SessionBackend
+from relay_agentd.settings import Settings
+from relay_agentd.store import Store
+from relay_agentd.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED_SECONDS: Final = 30 * 86400
+_MCP: Final = "relay_agentd.mcp_server"
+
+
+def run(settings: Settings, paths: Paths | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status.
+
+    Raises: AlreadyRunning, StoreUnusable, FolderUnsafe.
+    """
+    paths = paths or Paths.default()
+    for folder in (paths.state, paths.logs, paths.runtime):
+        make_private(folder)
+    with _only_one(paths.lock_file):
+        log_to(paths.daemon_log)
+        store = Store(paths.database)
+        try:
+            asyncio.run(_serve(settings, paths, store))
+        except Exception:
+            log.exception("the daemon failed")
+            raise
+        finally:
+            store.close()
+            logging.shutdown()
+    return 0
+
+
+async def _serve(settings: Settings, paths: Paths, store: Store) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopping.set)
+    store.sessions.prune(now() - _REMEMBERED_SECONDS)
+    store.mail.prune(now() - _REMEMBERED_SECONDS)
+    async with AsyncRelayClient(settings.url, settings.token) as client:
+        daemon = _Daemon(settings, paths, store, client)
+        await daemon.supervisor.start()
+        await daemon.control.start(paths.control_socket)
+        log.info("serving, pid %d, relay %s", os.getpid(), settings.url)
+        try:
+            await daemon.work_until(stopping)
+        finally:
+            await daemon.control.stop()
+            await daemon.supervisor.stop()
+            paths.control_socket.unlink(missing_ok=True)
+            log.info("stopped")
+
+
+class _Daemon:
+    """The parts, wired."""
+
+    def __init__(
+        self, settings: Settings, paths: Paths, store: Store, client: AsyncRelayClient
+    ) -> None:
+        self._settings = settings
+        self._machine_id = host_name()
+        self.link = RelayLink(
+            client,
+            store.mail,
+            machine=self._machine_id,
+            facts=self._facts,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        machine = Machine(self._machine_id, settings.url, store, self.link)
+        self.supervisor = Supervisor(machine, paths)
+        self.outbox = Outbox(client, store.outbox)
+        self._backend = SessionBackend(self.supervisor, self.outbox, store.mail, client, self.link)
+        self.control = ControlServer(
+            self.supervisor,
+            ping=self._ping,
+            serve_mcp=self._serve_mcp,
+            default_rig=settings.rig,
+        )
+
+    async def work_until(self, stopping: asyncio.Event) -> None:
+        """Keep the link and the outbox going. A part that fails fails the daemon: the next one
+        starts from what is written down."""
+        async with asyncio.TaskGroup() as tasks:
+            parts = [
+                tasks.create_task(self.link.run(self.supervisor, self.outbox.retry)),
+                tasks.create_task(self.outbox.run()),
+                tasks.create_task(self._warm_up()),
+            ]
+            await stopping.wait()
+            for part in parts:
+                part.cancel()
+
+    async def _warm_up(self) -> None:
+        """The MCP SDK takes a second to import: in a thread, and before a session needs it."""
+        await asyncio.to_thread(import_module, _MCP)
+
+    async def _serve_mcp(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, instance: str
+    ) -> None:
+        module = await asyncio.to_thread(import_module, _MCP)
+        await module.serve(
+            reader, writer, session_key=key, instance=instance, backend=self._backend
+        )
+
+    def _ping(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "url": self._settings.url,
+            "machine": self._machine_id,
+            "relay": self.link.state.value,
+            "sessions": len(self.supervisor.sessions()),
+        }
+
+    def _facts(self) -> Mapping[str, Any]:
+        return {
+            "hostname": platform.node(),
+            "os": f"{platform.system()} {platform.release()}",
+            "version": __version__,
+            "providers": list(BUILT_IN),
+            "launchRoots": [str(root) for root in self._settings.launch_roots],
+        }
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold the lock that makes this daemon the only one of its home. Raises: AlreadyRunning."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            written = os.pread(descriptor, 32, 0).strip()
+            raise AlreadyRunning(int(written) if written.isdigit() else None) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

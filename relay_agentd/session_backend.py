@@ -1,0 +1,97 @@
+"""What the daemon does for the tools of its sessions (`session_tools.ToolBackend`).
+
+Owns nothing: it joins the session table, the outbox, the inbox and the relay. Runs on the
+daemon's loop.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from relay_agentd import relay_calls as calls
+from relay_agentd.errors import ControlRefused, RelayRefused, RelayUnreachable
+from relay_agentd.outbox import Outbox
+from relay_agentd.relay_client import AsyncRelayClient
+from relay_agentd.relay_link import RelayLink
+from relay_agentd.session_tools import Mail, Message
+from relay_agentd.store.mail import MailStore
+from relay_agentd.supervisor import Supervisor
+
+# A nicety in an answer is not worth a longer wait.
+_GLANCE_SECONDS: Final = 1.0
+
+
+class SessionBackend:
+    """See the module."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        outbox: Outbox,
+        mail: MailStore,
+        client: AsyncRelayClient,
+        link: RelayLink,
+    ) -> None:
+        self._supervisor = supervisor
+        self._outbox = outbox
+        self._mail = mail
+        self._client = client
+        self._link = link
+
+    def agent_id(self, session_key: str) -> str | None:
+        """The agent this session speaks as."""
+        try:
+            return self._supervisor.find(session_key).row.agent_id
+        except ControlRefused:
+            return None
+
+    async def submit(
+        self, session_key: str, message: Mapping[str, Any], *, key: str
+    ) -> Message | None:
+        """Send as the session's agent; None: queued. Raises: RelayRefused."""
+        sender = {**message, "from": self.agent_id(session_key)}
+        return await self._outbox.submit(sender, idempotency_key=key)
+
+    async def claim(self, session_key: str, message_id: int, *, key: str) -> Message:
+        """Claim a message; claiming again renews. Raises: RelayRefused, RelayUnreachable."""
+        del key
+        agent_id = self.agent_id(session_key) or ""
+        return await self._object(calls.claim(message_id, agent_id, instance=session_key))
+
+    async def complete(
+        self, session_key: str, message_id: int, result: str | None, *, key: str
+    ) -> Message:
+        """Complete a claimed message. Raises: RelayRefused, RelayUnreachable."""
+        agent_id = self.agent_id(session_key) or ""
+        call = calls.complete(
+            message_id, agent_id, result=result, instance=session_key, idempotency_key=key
+        )
+        return await self._object(call)
+
+    async def agents(self, query: str | None) -> Sequence[Mapping[str, Any]]:
+        """All agents, or those that match. Raises: RelayRefused, RelayUnreachable."""
+        answer = await self._object(calls.agents(q=query))
+        agents: Sequence[Mapping[str, Any]] = answer["agents"]
+        return agents
+
+    async def agent(self, agent_id: str) -> Mapping[str, Any] | None:
+        """One agent; None when that cannot be had at once."""
+        try:
+            async with asyncio.timeout(_GLANCE_SECONDS):
+                return await self._object(calls.agent(agent_id))
+        except (TimeoutError, RelayRefused, RelayUnreachable):
+            return None
+
+    def take_mail(self, session_key: str, limit: int, *, key: str) -> Mail:
+        """What waits, oldest first; it counts as read from now on."""
+        messages = self._mail.take(session_key, limit, key)
+        self._link.receipts_changed()
+        return Mail(
+            messages=messages,
+            left=len(self._mail.waiting(session_key)),
+            on_the_way=self._mail.on_the_way(session_key),
+        )
+
+    async def _object(self, call: calls.Call) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await self._client.request(call)
+        return answer
