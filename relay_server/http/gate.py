@@ -27,9 +27,17 @@ CONTENT_SECURITY_POLICY: Final = (
     " font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
 )
-_HEADERS: Final = {
+# Each header costs every answer a few microseconds: data carries only what matters to data.
+_DATA_HEADERS: Final = {
     VERSION_HEADER: __version__,
     "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+_PAGE_HEADERS: Final = {
+    VERSION_HEADER: __version__,
+    "X-Content-Type-Options": "nosniff",
+    # Asked for again each time; the ETag makes that cheap.
+    "Cache-Control": "no-cache",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -50,11 +58,9 @@ class Gate:
         """Raises: WrongHost, Forbidden, Unauthorized."""
         environ = request.env
         # At once, so that a refusal carries them too.
-        response.set_headers(_HEADERS)
+        is_data = request.path.startswith("/api/")
+        response.set_headers(_DATA_HEADERS if is_data else _PAGE_HEADERS)
         response.set_header("X-Request-Id", new_request_id())
-        # Files are asked for again each time (their ETag makes that cheap); data is never kept.
-        cached = "no-store" if request.path.startswith("/api") else "no-cache"
-        response.set_header("Cache-Control", cached)
         asked_host = environ.get("HTTP_HOST", "")
         if asked_host not in self._good_hosts:
             self._check_host(asked_host)

@@ -15,8 +15,8 @@ from relay_server.domain.receipt import Receipt, advance
 from relay_server.domain.routing import matches
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
-from relay_server.services.sending import message_not_found
-from relay_server.store import agents, inbox, messages, receipts
+from relay_server.services.sending import advance_cursor, message_not_found
+from relay_server.store import agents, messages, receipts
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import ReceiptState
 
@@ -54,9 +54,14 @@ class ReceiptService:
 
     def routed_now(self, agent_id: str, message_ids: Sequence[int]) -> None:
         """An agent's poll is about to be answered with these."""
+        with self._core.database.read() as reader:
+            known = receipts.of_agent(reader, agent_id, message_ids)
+        new = [m for m in message_ids if m not in known or not known[m].is_taken]
+        if not new:
+            return
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
-            self._write_routed(transaction, [(agent_id, m, now) for m in message_ids])
+            self._write_routed(transaction, [(agent_id, m, now) for m in new])
 
     def _write_routed(
         self, transaction: Transaction, marks: Sequence[tuple[str, int, int]]
@@ -142,9 +147,7 @@ class ReceiptService:
         receipts.save(transaction, changed)
         if any(receipt.in_context_at == now for receipt in changed):
             agents.set_last_proof(transaction, agent.id, now)
-        cursor = inbox.advanced_cursor(transaction, agent.card, agent.cursor, now=now)
-        if cursor != agent.cursor:
-            agents.set_cursor(transaction, agent.id, cursor)
+        cursor = advance_cursor(transaction, agent.id, now)
         core = self._core
 
         def tell() -> None:

@@ -6,7 +6,7 @@ The hot path of the relay: a handful of indexed statements in one transaction.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from relay_server.domain.limits import LOOP_GUARD, SenderLimit, runs_in_circles
 from relay_server.domain.message import Message
@@ -15,11 +15,18 @@ from relay_server.domain.routing import MalformedTarget, Target, matches, parse_
 from relay_server.errors import InvalidRequest, NotFound, RateLimited
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
-from relay_server.store import agents, messages, receipts
+from relay_server.store import agents, inbox, messages, receipts
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import BUILT_IN_AGENTS, Priority, ReceiptState
 
 KEY_LIFE_MS: Final = 24 * 3600 * 1000
+
+
+class Once(NamedTuple):
+    """The sender's key for this request, and what the request was."""
+
+    key: str
+    digest: str
 
 
 class Sender:
@@ -37,18 +44,17 @@ class Sender:
         Raises: NotFound, InvalidRequest, RateLimited, Conflict.
         """
         now = self._core.clock.now_ms()
-        digest = request_hash(given) if key else None
+        once = Once(key, request_hash(given)) if key else None
         with self._core.database.write() as transaction:
-            if key:
-                earlier = messages.by_key(transaction, given["from"], key, now - KEY_LIFE_MS)
+            if once:
+                earlier = messages.by_key(transaction, given["from"], once.key, now - KEY_LIFE_MS)
                 if earlier is not None:
-                    return self._first_answer(earlier, digest), True
-            rendered = self._write(transaction, given, now, key, digest, instance)
-        return rendered, False
+                    return self._first_answer(earlier, once), True
+            return self._write(transaction, given, now, once, instance), False
 
     @staticmethod
-    def _first_answer(earlier: Message, digest: str | None) -> bytes:
-        if earlier.idempotency_hash != digest:
+    def _first_answer(earlier: Message, once: Once) -> bytes:
+        if earlier.idempotency_hash != once.digest:
             raise InvalidRequest(
                 "The idempotency key was used for a different request.",
                 code="idempotency_mismatch",
@@ -64,16 +70,14 @@ class Sender:
         transaction: Transaction,
         given: Mapping[str, Any],
         now: int,
-        key: str | None,
-        digest: str | None,
+        once: Once | None,
         instance: str | None,
     ) -> bytes:
         sender = given["from"]
         self._check_sender(transaction, sender, instance, now)
         original = self._original(transaction, given.get("replyTo"))
-        to, target = self._target(transaction, given, original)
-        values = {**given, "to": to}
-        message = self.store(transaction, values, target, original, now, key=key, digest=digest)
+        given, target = _addressed(given, original)
+        message = self.store(transaction, given, target, original, now, once=once, must_exist=True)
         self._limit.count(sender, now)
         return self.announce(transaction, message, now)
 
@@ -85,11 +89,17 @@ class Sender:
         original: Message | None,
         now: int,
         *,
-        key: str | None = None,
-        digest: str | None = None,
+        once: Once | None = None,
+        must_exist: bool = False,
     ) -> Message:
-        """Write the row, and that the sender replied."""
+        """Write the row, and that the sender replied.
+
+        Raises: NotFound when a direct receiver must exist and does not.
+        """
         sender, channel = given["from"], given.get("channel")
+        recipients = agents.count_receivers(transaction, target.address, sender, channel)
+        if recipients is None and must_exist:
+            raise lookup.agent_not_found(transaction, target.address)
         message_id = messages.newest_id(transaction) + 1
         thread = original.thread_id if original else message_id
         payload = given.get("payload")
@@ -108,11 +118,11 @@ class Sender:
             priority=given.get("priority") or Priority.NORMAL,
             claimable=bool(given.get("claimable")),
             payload=None if payload is None else json.dumps(payload, ensure_ascii=False),
-            recipients=agents.count_receivers(transaction, target.address, sender, channel),
+            recipients=recipients or 0,
             held_reason=self._held_reason(transaction, sender, original, now),
             released_at=None,
-            idempotency_key=key,
-            idempotency_hash=digest,
+            idempotency_key=once.key if once else None,
+            idempotency_hash=once.digest if once else None,
             claim_agent=None,
             claimed_at=None,
             claim_expires_at=None,
@@ -166,20 +176,6 @@ class Sender:
             raise message_not_found(reply_to)
         return original
 
-    @staticmethod
-    def _target(
-        reader: Reader, given: Mapping[str, Any], original: Message | None
-    ) -> tuple[str, Target]:
-        to = given.get("to")
-        if to is None:
-            if original is None:
-                raise InvalidRequest.of([("to", "is required unless replyTo is given")])
-            to = original.sender
-        target = parse_to(to)
-        if target.agent_id is not None and not agents.exists(reader, target.agent_id):
-            raise lookup.agent_not_found(reader, target.agent_id)
-        return to, target
-
     def _held_reason(
         self, reader: Reader, sender: str, original: Message | None, now: int
     ) -> str | None:
@@ -207,6 +203,7 @@ class Sender:
         if replied is receipt:
             return
         receipts.save(transaction, [replied])
+        advance_cursor(transaction, sender, now)
         as_json = render.receipt_json(replied)
         core = self._core
 
@@ -217,6 +214,29 @@ class Sender:
             )
 
         transaction.on_commit(tell)
+
+
+def _addressed(
+    given: Mapping[str, Any], original: Message | None
+) -> tuple[Mapping[str, Any], Target]:
+    """With its `to`: a reply goes to whoever it answers. Raises: InvalidRequest."""
+    to = given.get("to")
+    if to is not None:
+        return given, parse_to(to)
+    if original is None:
+        raise InvalidRequest.of([("to", "is required unless replyTo is given")])
+    return {**given, "to": original.sender}, parse_to(original.sender)
+
+
+def advance_cursor(transaction: Transaction, agent_id: str, now: int) -> int:
+    """Move an agent's cursor over what it has been handed; where it is now."""
+    agent = agents.get(transaction, agent_id)
+    if agent is None:
+        return 0
+    cursor = inbox.advanced_cursor(transaction, agent.card, agent.cursor, now=now)
+    if cursor != agent.cursor:
+        agents.set_cursor(transaction, agent_id, cursor)
+    return cursor
 
 
 def parse_to(text: str) -> Target:

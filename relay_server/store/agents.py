@@ -90,31 +90,29 @@ def addressed(reader: Reader, address: str) -> list[Agent]:
 
 
 _HEARS: Final = (
-    " AND (agents.channels = '[]'"
+    " AND (? IS NULL OR agents.channels = '[]'"
     " OR EXISTS (SELECT 1 FROM json_each(agents.channels) WHERE value = ?))"
 )
 
 
-def count_receivers(reader: Reader, address: str, sender: str, channel: str | None) -> int:
-    """How many match now, without the sender and the built-in ones."""
+def count_receivers(reader: Reader, address: str, sender: str, channel: str | None) -> int | None:
+    """How many match now, without the sender and the built-in ones.
+
+    None when the address is an id that nobody has: the same query answers both.
+    """
     if address == BROADCAST:
         sql = "SELECT count(*) FROM agents WHERE built_in = 0 AND id <> ?"
-        values = [sender]
+        row = reader.one(sql + _HEARS, (sender, channel, channel))
     elif ":" not in address:
-        sql = "SELECT count(*) FROM agents WHERE id = ? AND built_in = 0 AND id <> ?"
-        values = [address, sender]
+        sql = "SELECT built_in = 0 AND id <> ?" + _HEARS + " FROM agents WHERE id = ?"
+        row = reader.one(sql, (sender, channel, channel, address))
     else:
         sql = (
             "SELECT count(*) FROM agent_addresses JOIN agents ON agents.id = agent_id"
             " WHERE address = ? AND built_in = 0 AND agent_id <> ?"
         )
-        values = [address, sender]
-    if channel is not None:
-        sql += _HEARS
-        values.append(channel)
-    row = reader.one(sql, values)
-    assert row is not None
-    return int(row[0])
+        row = reader.one(sql + _HEARS, (address, sender, channel, channel))
+    return None if row is None else int(row[0])
 
 
 def save(transaction: Transaction, agent: Agent) -> None:

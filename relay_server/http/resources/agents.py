@@ -10,7 +10,7 @@ from relay_server.http.answer import send, send_nothing
 from relay_server.http.idempotency import Idempotency
 from relay_server.services.agents import AgentService
 from relay_server.services.receipts import ReceiptService
-from relay_server.wire import INSTANCE_HEADER, MAX_LIST_LIMIT, AgentStatus
+from relay_server.wire import MAX_LIST_LIMIT, AgentStatus
 
 _FILTERS: Final = ("tag", "capability", "machine", "provider", "project", "label")
 
@@ -24,8 +24,8 @@ class Agents:
 
     def on_post(self, request: Request, response: Response) -> None:
         given = requests.body(request, schemas.REGISTER)
-        if given.get("instanceId") is None and request.get_header(INSTANCE_HEADER):
-            given["instanceId"] = request.get_header(INSTANCE_HEADER)
+        if given.get("instanceId") is None and requests.instance(request):
+            given["instanceId"] = requests.instance(request)
 
         def register() -> tuple[int, object]:
             agent, is_new = self._service.register(given)
@@ -56,11 +56,11 @@ class Agent:
 
     def on_patch(self, request: Request, response: Response, agent_id: str) -> None:
         given = requests.body(request, schemas.PATCH_AGENT)
-        instance = request.get_header(INSTANCE_HEADER)
+        instance = requests.instance(request)
         send(response, self._service.patch(agent_id, given, instance))
 
     def on_delete(self, request: Request, response: Response, agent_id: str) -> None:
-        self._service.remove(agent_id, request.get_header(INSTANCE_HEADER))
+        self._service.remove(agent_id, requests.instance(request))
         send_nothing(response)
 
 
@@ -72,7 +72,7 @@ class AgentStatusPath:
 
     def on_patch(self, request: Request, response: Response, agent_id: str) -> None:
         given = requests.body(request, schemas.STATUS)
-        instance = request.get_header(INSTANCE_HEADER)
+        instance = requests.instance(request)
         agent = self._service.set_status(
             agent_id, given["status"], given.get("statusDetail"), instance
         )
@@ -87,7 +87,7 @@ class Heartbeat:
 
     def on_post(self, request: Request, response: Response, agent_id: str) -> None:
         requests.body(request, schemas.NOTHING)
-        send(response, self._service.heartbeat(agent_id, request.get_header(INSTANCE_HEADER)))
+        send(response, self._service.heartbeat(agent_id, requests.instance(request)))
 
 
 class Ack:
@@ -98,7 +98,7 @@ class Ack:
 
     def on_post(self, request: Request, response: Response, agent_id: str) -> None:
         given = requests.body(request, schemas.ACK)
-        instance = request.get_header(INSTANCE_HEADER)
+        instance = requests.instance(request)
         send(response, self._service.ack(agent_id, given["receipts"], instance))
 
 

@@ -13,7 +13,7 @@ from relay_server.services.explain import ExplainService
 from relay_server.services.reading import InboxQuery, IsGone, ReadingService
 from relay_server.services.receipts import ReceiptService
 from relay_server.services.sending import Sender, message_not_found, parse_to
-from relay_server.wire import INSTANCE_HEADER, REPLAYED_HEADER, ReceiptState
+from relay_server.wire import REPLAYED_HEADER, ReceiptState
 
 _INBOX: Final = ("for", "since", "sinceId", "limit", "channel", "unread", "wait")
 _SEARCH: Final = (
@@ -46,7 +46,7 @@ class Messages:
     def on_post(self, request: Request, response: Response) -> None:
         given = requests.body(request, schemas.SEND)
         key = requests.idempotency_key(request, given.get("idempotencyKey"))
-        rendered, is_replay = self._sender.send(given, key, request.get_header(INSTANCE_HEADER))
+        rendered, is_replay = self._sender.send(given, key, requests.instance(request))
         response.status = 201
         response.data = rendered
         if is_replay:
@@ -71,7 +71,7 @@ class Messages:
             channel=query.text("channel"),
             unread=bool(query.boolean("unread")),
             wait_seconds=query.wait(),
-            instance=request.get_header(INSTANCE_HEADER),
+            instance=requests.instance(request),
         )
         return self._reading.inbox(wanted, _is_gone(request))
 
@@ -164,7 +164,7 @@ class Claim:
     def on_post(self, request: Request, response: Response, message_id: str) -> None:
         given = requests.body(request, schemas.CLAIM)
         seconds = given.get("leaseSeconds") or _DEFAULT_LEASE_SECONDS
-        instance = request.get_header(INSTANCE_HEADER)
+        instance = requests.instance(request)
         send(response, self._claims.claim(_id(message_id), given["agentId"], seconds, instance))
 
 
@@ -176,7 +176,7 @@ class Release:
 
     def on_post(self, request: Request, response: Response, message_id: str) -> None:
         given = requests.body(request, schemas.BY_AGENT)
-        instance = request.get_header(INSTANCE_HEADER)
+        instance = requests.instance(request)
         send(response, self._claims.release(_id(message_id), given["agentId"], instance))
 
 
@@ -188,7 +188,7 @@ class Complete:
 
     def on_post(self, request: Request, response: Response, message_id: str) -> None:
         given = requests.body(request, schemas.COMPLETE)
-        instance = request.get_header(INSTANCE_HEADER)
+        instance = requests.instance(request)
         answer = self._claims.complete(
             _id(message_id), given["agentId"], given.get("result"), instance
         )
@@ -203,7 +203,7 @@ class Read:
 
     def on_post(self, request: Request, response: Response, message_id: str) -> None:
         given = requests.body(request, schemas.BY_AGENT)
-        instance = request.get_header(INSTANCE_HEADER)
+        instance = requests.instance(request)
         send(response, self._service.read(_id(message_id), given["agentId"], instance))
 
 
