@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -34,7 +35,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 
-AGENTS = [
+AGENTS: list[dict[str, Any]] = [
     {
         "id": "claude-shop-api-7f3a",
         "label": "Backend",
@@ -111,7 +112,7 @@ AGENTS = [
 BACKEND, FRONTEND, INFRA, DOCS_AGENT, METRICS, MOBILE = (agent["id"] for agent in AGENTS)
 
 # (from, to, body, reply to the n-th message, other fields, receipt state its receivers reach)
-MESSAGES: list[tuple[str, str, str, int | None, dict[str, object], str]] = [
+MESSAGES: list[tuple[str, str, str, int | None, dict[str, Any], str]] = [
     (
         METRICS,
         "tag:ops",
@@ -155,8 +156,7 @@ MESSAGES: list[tuple[str, str, str, int | None, dict[str, object], str]] = [
     (
         BACKEND,
         FRONTEND,
-        "Almost. 0042 adds the index concurrently; the backfill of order_lines still runs, about"
-        " 4 minutes left.\nUse /v2/orders on staging already, the shape is final.",
+        "Almost. 0042 adds the index concurrently, but the backfill still runs, four minutes left.",
         4,
         {},
         "in_context",
@@ -178,8 +178,8 @@ def seed(api: httpx.Client) -> None:
         fields = {"reachability": "push", "approvalMode": "guarded", **agent}
         detail, status = fields.pop("statusDetail", None), fields.pop("status")
         api.post("/api/agents", json=fields).raise_for_status()
-        body = {"status": status} | ({"statusDetail": detail} if detail else {})
-        api.patch(f"/api/agents/{agent['id']}/status", json=body).raise_for_status()
+        report = {"status": status} | ({"statusDetail": detail} if detail else {})
+        api.patch(f"/api/agents/{agent['id']}/status", json=report).raise_for_status()
     sent: list[int] = []
     for sender, to, body, parent, fields, state in MESSAGES:
         message = {"from": sender, "to": to, "body": body, **fields}
@@ -188,10 +188,10 @@ def seed(api: httpx.Client) -> None:
         answer = api.post("/api/messages", json=message).raise_for_status().json()
         sent.append(answer["id"])
         if state:
-            report(api, answer["id"], state)
+            acknowledge(api, answer["id"], state)
 
 
-def report(api: httpx.Client, message_id: int, state: str) -> None:
+def acknowledge(api: httpx.Client, message_id: int, state: str) -> None:
     """Every online receiver reports each step up to `state`."""
     steps = ["handed", "in_context", "read", "replied"]
     online = {agent["id"] for agent in AGENTS if agent["status"] != "offline"}

@@ -40,9 +40,8 @@ function applyAgent(value) {
   const id = agentId(value);
   const known = store.agents.value.get(id);
   if (!value.agent) return;
-  // Status events do not count an inbox; the last count stays until the next read.
-  const unread = known?.unread ?? value.agent.unread;
-  store.patchMap(store.agents, [[id, { ...value.agent, unread }]]);
+  // A status event does not count the inbox: the last count stays until the next read.
+  store.patchMap(store.agents, [[id, { ...known, ...value.agent }]]);
 }
 
 function forgetMessage(value) {

@@ -6,8 +6,9 @@ import { OPERATOR } from "./format.js";
 import * as store from "./store.js";
 
 const PAGE = 50;
-/** After a lost connection this many are read again; older ones are paged in when asked for. */
+/** After a lost connection at most this many are read again; older ones when asked for. */
 const KEEP = 600;
+const FRESH_PAGE = 200;
 
 const ALL = filterFor({ view: "all", id: null });
 
@@ -26,9 +27,9 @@ async function loadPage(filter, before, limit = PAGE) {
   return { messages: pages.flatMap((page) => page.messages), oldest, more: open.length > 0 };
 }
 
-/** Everything that was loaded, read again: the newest of all, and the list that is shown. */
+/** Everything that was loaded, read again: all messages as far back, and the list shown. */
 export async function loadFresh() {
-  const wanted = Math.min(KEEP, Math.max(PAGE, store.messages.value.size));
+  const reach = store.windows.value.get(ALL.key)?.oldest ?? Infinity;
   const messages = new Map();
   const windows = new Map();
   const take = (filter, page) => {
@@ -36,13 +37,12 @@ export async function loadFresh() {
     const { oldest, more } = page;
     windows.set(filter.key, { oldest, more, loading: false, error: null });
   };
-  let before;
-  do {
-    const page = await loadPage(ALL, before, Math.min(200, wanted));
+  let page = await loadPage(ALL);
+  take(ALL, page);
+  while (page.more && page.oldest > reach && messages.size < KEEP) {
+    page = await loadPage(ALL, page.oldest, FRESH_PAGE);
     take(ALL, page);
-    before = page.oldest;
-    if (!page.more) break;
-  } while (messages.size < wanted);
+  }
   const shown = store.filter.value;
   if (shown.key !== ALL.key) take(shown, await loadPage(shown).catch(emptyWhenGone));
   return { messages, windows };

@@ -37,7 +37,7 @@ def report(api: httpx.Client, agent_id: str, message_id: int, state: str) -> Non
 
 def inbox(api: httpx.Client, agent_id: str) -> list[dict[str, Any]]:
     """What the agent would read, waiting a moment for it."""
-    query = {"for": agent_id, "wait": 5}
+    query: dict[str, str | int] = {"for": agent_id, "wait": 5}
     found: list[dict[str, Any]] = api.get("/api/messages", params=query).json()["messages"]
     return found
 

@@ -18,7 +18,7 @@ TOKEN = "a-token-for-this-test"
 
 def test_after_a_killed_relay_comes_back_the_page_shows_what_was_sent_meanwhile(
     dashboard: Page, api: httpx.Client, relay: RelayProcess, problems: Problems
-):
+) -> None:
     problems.allow("Failed to load resource|net::ERR_")
     register(api, "codex-1")
     before = post(api, "operator", "codex-1", "before")
@@ -47,7 +47,7 @@ def test_after_a_killed_relay_comes_back_the_page_shows_what_was_sent_meanwhile(
 
 def test_after_reconnecting_messages_are_live_again(
     dashboard: Page, api: httpx.Client, relay: RelayProcess, problems: Problems
-):
+) -> None:
     problems.allow("Failed to load resource|net::ERR_")
     register(api, "codex-1")
     relay.kill()
@@ -62,7 +62,7 @@ def test_after_reconnecting_messages_are_live_again(
 
 def test_a_draft_survives_a_lost_connection(
     dashboard: Page, relay: RelayProcess, problems: Problems
-):
+) -> None:
     problems.allow("Failed to load resource|net::ERR_")
     dashboard.get_by_label("Message", exact=True).fill("half a thought")
 
@@ -87,7 +87,9 @@ def log_in(page: Page, token: str) -> None:
     page.get_by_role("button", name="Continue").click()
 
 
-def test_the_token_is_asked_for_once_and_then_kept_in_a_cookie(guarded: RelayProcess, page: Page):
+def test_the_token_is_asked_for_once_and_then_kept_in_a_cookie(
+    guarded: RelayProcess, page: Page
+) -> None:
     page.goto(guarded.url)
 
     log_in(page, TOKEN)
@@ -99,7 +101,7 @@ def test_the_token_is_asked_for_once_and_then_kept_in_a_cookie(guarded: RelayPro
     expect(page.get_by_label("Token")).to_have_count(0)
 
 
-def test_a_wrong_token_is_refused_in_words(guarded: RelayProcess, page: Page):
+def test_a_wrong_token_is_refused_in_words(guarded: RelayProcess, page: Page) -> None:
     page.goto(guarded.url)
 
     log_in(page, "not-the-token")
@@ -109,7 +111,7 @@ def test_a_wrong_token_is_refused_in_words(guarded: RelayProcess, page: Page):
     expect_live(page)
 
 
-def test_logging_out_forgets_the_token(guarded: RelayProcess, page: Page):
+def test_logging_out_forgets_the_token(guarded: RelayProcess, page: Page) -> None:
     page.goto(guarded.url)
     log_in(page, TOKEN)
     expect_live(page)

@@ -14,7 +14,7 @@ def call(page: Page, module: str, expression: str, argument: Any = None) -> Any:
     return page.evaluate(script, argument)
 
 
-def test_events_cut_anywhere_by_the_network_are_read_whole(dashboard: Page):
+def test_events_cut_anywhere_by_the_network_are_read_whole(dashboard: Page) -> None:
     text = ": ping\n\nid: 7\nevent: message.created\r\ndata: {\ndata: }\r\n\r\nid:8\ndata:x\n\n"
     expected = [
         {"type": "message.created", "data": "{\n}", "id": "7"},
@@ -40,7 +40,9 @@ def test_events_cut_anywhere_by_the_network_are_read_whole(dashboard: Page):
         (["in_context", "failed"], "Failed"),
     ],
 )
-def test_the_receipts_of_many_become_one_word(dashboard: Page, states: list[str], said: str):
+def test_the_receipts_of_many_become_one_word(
+    dashboard: Page, states: list[str], said: str
+) -> None:
     receipts = [{"agentId": f"a{n}", "state": state} for n, state in enumerate(states)]
 
     assert call(dashboard, "format", "m.receiptSummary(a).text", receipts) == said
@@ -50,7 +52,7 @@ def test_the_receipts_of_many_become_one_word(dashboard: Page, states: list[str]
     ("seconds", "said"),
     [(3, "now"), (42, "42 s ago"), (150, "2 min ago"), (7300, "2 h ago"), (200_000, "2 d ago")],
 )
-def test_ages_are_said_in_one_unit(dashboard: Page, seconds: int, said: str):
+def test_ages_are_said_in_one_unit(dashboard: Page, seconds: int, said: str) -> None:
     ago = "m.ago(new Date(1e12).toISOString(), 1e12 + a * 1000)"
 
     assert call(dashboard, "format", ago, seconds) == said
@@ -59,10 +61,10 @@ def test_ages_are_said_in_one_unit(dashboard: Page, seconds: int, said: str):
 @pytest.mark.parametrize(
     "address", ["#/", "#/inbox", "#/agent/claude.1?m=4", "#/thread/12", "#/work?m=7"]
 )
-def test_an_address_survives_being_read_and_written(dashboard: Page, address: str):
+def test_an_address_survives_being_read_and_written(dashboard: Page, address: str) -> None:
     assert call(dashboard, "route", "m.formatRoute(m.parseRoute(a))", address) == address
 
 
 @pytest.mark.parametrize("address", ["#/thread/none", "#/agent/", "#/no-such-page", "#nonsense"])
-def test_an_address_that_means_nothing_shows_everything(dashboard: Page, address: str):
+def test_an_address_that_means_nothing_shows_everything(dashboard: Page, address: str) -> None:
     assert call(dashboard, "route", "m.parseRoute(a).view", address) == "all"

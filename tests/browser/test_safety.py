@@ -16,7 +16,7 @@ RIGHT_TO_LEFT_OVERRIDE = "\u202e"
 PHONE = (390, 780)
 
 
-def test_hostile_content_is_shown_as_text(dashboard: Page, api: httpx.Client):
+def test_hostile_content_is_shown_as_text(dashboard: Page, api: httpx.Client) -> None:
     register(
         api,
         "codex-1",
@@ -47,7 +47,7 @@ def test_hostile_content_is_shown_as_text(dashboard: Page, api: httpx.Client):
 
 def test_a_name_that_turns_the_writing_direction_leaves_its_neighbours_alone(
     dashboard: Page, api: httpx.Client
-):
+) -> None:
     register(api, "codex-1", label=f"{RIGHT_TO_LEFT_OVERRIDE}evil")
     sent = post(api, "codex-1", "operator", "hello")
 
@@ -62,7 +62,7 @@ def test_a_name_that_turns_the_writing_direction_leaves_its_neighbours_alone(
 
 def test_a_body_of_64_kilobytes_is_shortened_in_the_row_and_whole_when_opened(
     dashboard: Page, api: httpx.Client
-):
+) -> None:
     register(api, "codex-1")
     body = "x" * (64 * 1024)
     sent = post(api, "operator", "codex-1", body)
@@ -78,40 +78,42 @@ def test_a_body_of_64_kilobytes_is_shortened_in_the_row_and_whole_when_opened(
     expect(dashboard.locator(".detail .body")).to_have_text(body)
 
 
-def test_the_policy_allows_nothing_but_the_relay_itself(relay: RelayProcess, page: Page):
+def test_the_policy_allows_nothing_but_the_relay_itself(relay: RelayProcess, page: Page) -> None:
     answer = page.goto(relay.url)
 
     assert answer is not None
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'self'" in policy
-    assert "unsafe" not in policy
-    assert "data:" not in policy
+    directives = dict(part.split(maxsplit=1) for part in policy.split(";") if part.strip())
+    assert {"default-src", "frame-ancestors", "base-uri", "form-action"} <= set(directives)
+    assert set(directives.values()) <= {"'self'", "'none'"}
     expect_live(page)
 
 
 @pytest.mark.parametrize("viewport", [PHONE])
 def test_a_phone_shows_one_page_at_a_time_without_scrolling_sideways(
     dashboard: Page, api: httpx.Client
-):
+) -> None:
     register(api, "claude-with-a-very-long-identifier-0123456789", project="p" * 60)
     sent = post(api, "operator", "broadcast", "word " * 80 + "x" * 200)
     expect(message_row(dashboard, sent["id"])).to_be_visible()
     expect(agent_row(dashboard, "claude-with-a-very-long-identifier-0123456789")).to_be_hidden()
     pages = dashboard.get_by_role("navigation", name="Pages")
 
-    widths = ["document.documentElement.scrollWidth <= innerWidth"]
-    assert dashboard.evaluate(widths[0])
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    assert dashboard.evaluate(fits)
     pages.get_by_role("link", name="Agents").click()
     expect(agent_row(dashboard, "claude-with-a-very-long-identifier-0123456789")).to_be_visible()
-    assert dashboard.evaluate(widths[0])
+    assert dashboard.evaluate(fits)
     pages.get_by_role("link", name="Messages").click()
     message_row(dashboard, sent["id"]).locator(".body").click()
     expect(dashboard.get_by_role("heading", name=f"Message #{sent['id']}")).to_be_visible()
-    assert dashboard.evaluate(widths[0])
+    assert dashboard.evaluate(fits)
 
 
 @pytest.mark.parametrize("viewport", [PHONE])
-def test_a_phone_writes_in_a_sheet_that_closes_after_sending(dashboard: Page, api: httpx.Client):
+def test_a_phone_writes_in_a_sheet_that_closes_after_sending(
+    dashboard: Page, api: httpx.Client
+) -> None:
     register(api, "codex-1")
     expect(body_field(dashboard)).to_be_hidden()
 

@@ -2,8 +2,9 @@
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.conftest import Problems
 from tests.browser.people import (
     agent_row,
     body_field,
@@ -17,11 +18,19 @@ from tests.browser.people import (
 pytestmark = pytest.mark.browser
 
 
-def send_button(page: Page):
+@pytest.fixture(autouse=True)
+def _refusals_are_logged_by_the_browser(problems: Problems) -> None:
+    """Chromium itself writes a console line for every 4xx answer; no page can prevent that."""
+    problems.allow(r"the server responded with a status of 4(04|22)")
+
+
+def send_button(page: Page) -> Locator:
     return page.get_by_role("button", name="Send")
 
 
-def test_a_message_from_the_box_arrives_in_the_agents_inbox(dashboard: Page, api: httpx.Client):
+def test_a_message_from_the_box_arrives_in_the_agents_inbox(
+    dashboard: Page, api: httpx.Client
+) -> None:
     register(api, "codex-1")
     target_field(dashboard).fill("codex-1")
     body_field(dashboard).fill("Please rebase.\nThen push.")
@@ -39,7 +48,9 @@ def test_a_message_from_the_box_arrives_in_the_agents_inbox(dashboard: Page, api
     expect(body_field(dashboard)).to_have_value("")
 
 
-def test_a_message_can_be_written_and_sent_by_keyboard_alone(dashboard: Page, api: httpx.Client):
+def test_a_message_can_be_written_and_sent_by_keyboard_alone(
+    dashboard: Page, api: httpx.Client
+) -> None:
     register(api, "codex-1", label="Frontend")
     expect(agent_row(dashboard, "codex-1")).to_be_visible()
 
@@ -57,7 +68,7 @@ def test_a_message_can_be_written_and_sent_by_keyboard_alone(dashboard: Page, ap
     assert [message["body"] for message in inbox(api, "codex-1")] == ["hello"]
 
 
-def test_the_box_says_who_will_get_it_before_it_is_sent(dashboard: Page, api: httpx.Client):
+def test_the_box_says_who_will_get_it_before_it_is_sent(dashboard: Page, api: httpx.Client) -> None:
     register(api, "codex-1", label="Frontend", tags=["web"])
     register(api, "claude-1", label="Backend", tags=["api"])
 
@@ -66,7 +77,7 @@ def test_the_box_says_who_will_get_it_before_it_is_sent(dashboard: Page, api: ht
     expect(dashboard.locator(".preview")).to_contain_text("Goes to Frontend idle")
 
 
-def test_a_target_nobody_matches_is_said_before_sending(dashboard: Page, api: httpx.Client):
+def test_a_target_nobody_matches_is_said_before_sending(dashboard: Page, api: httpx.Client) -> None:
     register(api, "codex-1")
 
     target_field(dashboard).fill("tag:nobody")
@@ -74,7 +85,9 @@ def test_a_target_nobody_matches_is_said_before_sending(dashboard: Page, api: ht
     expect(dashboard.get_by_text("Nobody matches now.")).to_be_visible()
 
 
-def test_a_refused_message_stays_in_the_box_and_says_why(dashboard: Page, api: httpx.Client):
+def test_a_refused_message_stays_in_the_box_and_says_why(
+    dashboard: Page, api: httpx.Client
+) -> None:
     target_field(dashboard).fill("codex-none")
     body_field(dashboard).fill("hello")
     expect(send_button(dashboard)).to_be_enabled()
@@ -87,13 +100,9 @@ def test_a_refused_message_stays_in_the_box_and_says_why(dashboard: Page, api: h
     expect(body_field(dashboard)).to_have_value("hello")
 
 
-@pytest.fixture(autouse=True)
-def _refusals_are_logged_by_the_browser(problems):
-    # Chromium itself writes a console line for every 4xx answer; no page can prevent that.
-    problems.allow(r"the server responded with a status of 4(04|09|22)")
-
-
-def test_completion_offers_agents_tags_capabilities_and_labels(dashboard: Page, api: httpx.Client):
+def test_completion_offers_agents_tags_capabilities_and_labels(
+    dashboard: Page, api: httpx.Client
+) -> None:
     register(api, "shop-1", label="shop desk", tags=["shop"], capabilities=["shopping"])
     expect(agent_row(dashboard, "shop-1")).to_be_visible()
 
@@ -105,7 +114,7 @@ def test_completion_offers_agents_tags_capabilities_and_labels(dashboard: Page, 
     )
 
 
-def test_a_reply_joins_the_thread(dashboard: Page, api: httpx.Client):
+def test_a_reply_joins_the_thread(dashboard: Page, api: httpx.Client) -> None:
     register(api, "codex-1")
     question = post(api, "codex-1", "operator", "Which branch?")
 
@@ -120,7 +129,7 @@ def test_a_reply_joins_the_thread(dashboard: Page, api: httpx.Client):
 
 def test_work_is_claimed_and_completed_by_the_person_at_the_page(
     dashboard: Page, api: httpx.Client
-):
+) -> None:
     register(api, "codex-1")
     work = post(api, "codex-1", "broadcast", "Look at the alert", claimable=True)
     row = message_row(dashboard, work["id"])
@@ -135,7 +144,9 @@ def test_work_is_claimed_and_completed_by_the_person_at_the_page(
     expect(row).to_contain_text("Done by operator")
 
 
-def test_one_agents_page_shows_its_messages_and_writes_to_it(dashboard: Page, api: httpx.Client):
+def test_one_agents_page_shows_its_messages_and_writes_to_it(
+    dashboard: Page, api: httpx.Client
+) -> None:
     register(api, "codex-1", label="Frontend", capabilities=["typescript"])
     register(api, "claude-1")
     mine = post(api, "operator", "codex-1", "for the first")
@@ -152,7 +163,7 @@ def test_one_agents_page_shows_its_messages_and_writes_to_it(dashboard: Page, ap
     expect(body_field(dashboard)).to_be_focused()
 
 
-def test_j_k_and_enter_walk_and_open_messages(dashboard: Page, api: httpx.Client):
+def test_j_k_and_enter_walk_and_open_messages(dashboard: Page, api: httpx.Client) -> None:
     register(api, "codex-1")
     first = post(api, "operator", "codex-1", "one")
     second = post(api, "operator", "codex-1", "two")

@@ -9,11 +9,10 @@ export function ReceiptPill({ message }) {
   const known = receipts.value.get(message.id);
   if (message.held) return html`<${Pill} tone="bad" text="Held by the loop guard" />`;
   if (!known) return null;
-  if (!known.length) {
-    // The people at this page have no session a receipt could come from.
-    return message.to === OPERATOR ? null : html`<${Pill} tone="bad" text="No receiver" />`;
-  }
+  if (!known.length) return html`<${Pill} tone="bad" text="No receiver" />`;
   const { tone, text, title } = receiptSummary(known);
+  // To the person who reads this page, "stored" or "routed" to that same person says nothing.
+  if (message.to === OPERATOR && tone !== "good") return null;
   return html`<${Pill} ...${{ tone, text, title }} />`;
 }
 

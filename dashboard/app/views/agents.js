@@ -73,8 +73,8 @@ function AgentRow({ agent }) {
           <${Name} class="agent-name">${agentName(agent)}<//>
           ${agent.provider && html`<${Name} class="chip">${agent.provider}<//>`}
           ${agent.unread > 0 && html`
-            <span class="count" title="Messages waiting for it">
-              ${agent.unread}<span class="hidden"> waiting</span>
+            <span class="count" title="Messages it has not read">
+              ${agent.unread}<span class="hidden"> unread</span>
             </span>
           `}
         </span>
