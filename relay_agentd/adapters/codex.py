@@ -133,7 +133,7 @@ class CodexAdapter:
             await follower.connection.call(protocol.start_turn(*message))
             return Outcome.HANDED
         if self._has_queue and await self._enqueue(follower.connection, message):
-            if followed.is_held:
+            if followed.may_be_held:
                 await follower.release(followed)
             return Outcome.HANDED
         if not is_idle:

@@ -27,11 +27,11 @@ Listener = Callable[[str, JsonObject], None]
 log = logging.getLogger(__name__)
 
 
-class Refused(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class Refused(Exception):
     """The server answered with an error, so it did nothing."""
 
 
-class Lost(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class Lost(Exception):
     """No answer came: whether the server did it is unknown."""
 
 

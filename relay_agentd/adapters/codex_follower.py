@@ -54,8 +54,8 @@ class Followed:
 
     id: str
     status: ThreadStatus
-    is_held: bool = False
-    """An interrupt stopped the queue; it has to be started again."""
+    may_be_held: bool = True
+    """An interrupt, perhaps one that nobody saw, stops the queue until it is started again."""
     is_subscribed: bool = False
     is_subscribing: bool = False
 
@@ -121,9 +121,9 @@ class ThreadFollower:
 
     async def release(self, followed: Followed) -> None:
         """Let a held queue run on; the server refuses when it is empty or running. Raises Lost."""
-        followed.is_held = False
         with suppress(Refused):
             await self.connection.call(protocol.release_queue(followed.id))
+            followed.may_be_held = False
 
     # -- events
 
@@ -143,7 +143,7 @@ class ThreadFollower:
                 self._status_changed(thread_id, ThreadStatus(state="gone"))
             case TurnCompleted(thread_id=thread_id, end="interrupted"):
                 if self.followed is not None and self._is_followed(thread_id):
-                    self.followed.is_held = True
+                    self.followed.may_be_held = True
                     self._start(self.release(self.followed))
             case UserMessage(client_id=client_id):
                 self._prove(client_id)
@@ -164,6 +164,8 @@ class ThreadFollower:
         followed.status = status
         self._report(status)
         self._subscribe_soon(followed, SUBSCRIBE_TRIES)
+        if status.state == "idle" and followed.may_be_held and self._memory.unproved:
+            self._start(self.release(followed))
 
     def _follow(self, thread: Thread) -> None:
         left = self.followed
@@ -188,6 +190,8 @@ class ThreadFollower:
     def _prove(self, client_id: str) -> None:
         if client_id in self._memory.unproved:
             self._memory.unproved.discard(client_id)
+            if self.followed is not None:
+                self.followed.may_be_held = False
             self._port.proved(client_id, via="codex")
 
     # -- work beside the receiving
@@ -277,7 +281,7 @@ class ThreadFollower:
         wanted = set(self._memory.unproved)
         for message_id in await entered(self.connection, followed.id, wanted):
             self._prove(message_id)
-        if followed.status.state == "idle" and await queued(self.connection, followed.id):
+        if followed.status.state == "idle" and self._memory.unproved:
             await self.release(followed)
 
     async def _withdraw(self, thread_id: str) -> None:

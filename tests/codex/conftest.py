@@ -1,5 +1,6 @@
 """A real Codex in a real terminal on its own app-server, with a stand-in model."""
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -102,8 +103,7 @@ class Stage:
         for attached in self.attached:
             attached.close()
         for server in self.servers:
-            server.terminate()
-            server.wait(10)
+            _end(server)
         self.terminals, self.attached, self.servers = [], [], []
         self.port = RecordingPort(
             key=self.port.key, folder=self.port.folder, cwd=self.port.cwd, text=self.port.text
@@ -140,6 +140,16 @@ def _spawn(command: Command, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """The first signal lets a running turn finish first, the second does not."""
+    server.terminate()
+    try:
+        server.wait(1)
+    except subprocess.TimeoutExpired:
+        server.terminate()
+        server.wait(10)
+
+
 @pytest.fixture
 def codex() -> Path:
     """The program the sessions run."""
@@ -150,7 +160,7 @@ def codex() -> Path:
 def stage(codex: Path, home: IsolatedHome, openai: StandInOpenAI) -> Iterator[Stage]:
     folder = home.runtime / "session"
     folder.mkdir(mode=0o700)
-    port = RecordingPort(key="0123456789abcdef", folder=folder, cwd=home.project)
+    port = RecordingPort(key=secrets.token_hex(8), folder=folder, cwd=home.project)
     staged = Stage(home, openai, codex, port)
     try:
         yield staged

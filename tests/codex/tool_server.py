@@ -7,6 +7,7 @@ what the session's own tools are started with. Standard library only, like the p
 import json
 import os
 import sys
+from pathlib import Path
 
 TOOL = {
     "name": "relay_send",
@@ -27,7 +28,7 @@ def answer(request):
         return {"tools": [TOOL]}
     if method == "tools/call":
         line = {"session": os.environ["AGENT_RELAY_SESSION"], "arguments": params["arguments"]}
-        with open(os.environ["AGENT_RELAY_CONTROL"] + ".calls", "a") as calls:
+        with Path(os.environ["AGENT_RELAY_CONTROL"] + ".calls").open("a") as calls:
             calls.write(json.dumps(line) + "\n")
         return {"content": [{"type": "text", "text": "message 7 sent"}]}
     return {}
