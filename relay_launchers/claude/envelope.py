@@ -8,21 +8,21 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Final
-from xml.sax.saxutils import quoteattr
 
 # Claude Code drops the connection over 1,048,576 characters a line.
 MAX_LINE_CHARACTERS: Final = 1_000_000
 _ADDRESS: Final = "agent-relay"
 # The head of each message in a delivery; `relay_launchers.frame` sees to it that no body has one.
 _SENDER: Final = re.compile(r"^\[msg:\d+\] from (\S+) \(", re.MULTILINE)
+_NOT_FOR_AN_ATTRIBUTE: Final = re.compile(r"[^\w.@-]")
 _MOST_NAMED: Final = 3
 
 
 def frames(text: str, token: str | None) -> bytes | None:
     """All that is written to the socket for one delivery; None when it is too long for it."""
     content = (
-        f"<cross-session-message from={quoteattr(_ADDRESS)}"
-        f" from-name={quoteattr(sender_name(text))}>\n{text}\n</cross-session-message>"
+        f'<cross-session-message from="{_ADDRESS}" from-name="{sender_name(text)}">'
+        f"\n{text}\n</cross-session-message>"
     )
     message = {"type": "user", "message": {"role": "user", "content": content}}
     lines = [json.dumps(message, ensure_ascii=False)]
@@ -35,7 +35,7 @@ def frames(text: str, token: str | None) -> bytes | None:
 
 def sender_name(text: str) -> str:
     """Who a delivery is from, for the line the terminal shows."""
-    names = _distinct(_SENDER.findall(text))
+    names = _distinct(_NOT_FOR_AN_ATTRIBUTE.sub("_", name) for name in _SENDER.findall(text))
     if not names:
         return "Agent Relay"
     more = len(names) - _MOST_NAMED

@@ -73,6 +73,11 @@ class Stage:
         terminal.wait_for_text(READY)
         return terminal
 
+    def restart_daemon(self) -> None:
+        """Another daemon takes over, which knows only what the first one wrote down."""
+        self.bench.close()
+        self.bench = Bench(self.bench.folder, self.bench.cwd, self.bench.control)
+
     def queued(self, number: int) -> bool:
         """Whether the session's transcript shows this message waiting in its queue."""
         return any(
@@ -112,4 +117,4 @@ def stage(cli: CliName, home: IsolatedHome, anthropic: StandInAnthropic) -> Iter
     finally:
         for terminal in staged.terminals:
             terminal.close()
-        bench.close()
+        staged.bench.close()

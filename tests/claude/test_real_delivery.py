@@ -59,3 +59,37 @@ def test_twenty_messages_in_a_burst_arrive_once_each_and_in_order(stage: Stage) 
     eventually(lambda: stage.bench.proofs.keys() >= set(deliveries), 60)
     eventually(lambda: stage.model.message_ids() == list(range(1, 21)), 20)
     assert stage.bench.losses == []
+
+
+def test_mail_that_waited_for_the_session_arrives_right_after_its_start(stage: Stage) -> None:
+    delivery = stage.bench.deliver(stage.bench.mail(1, "good morning [[say: morning]]"))
+
+    terminal = stage.start()
+
+    eventually(lambda: delivery in stage.bench.proofs, 15, message=terminal.screen)
+    eventually(lambda: stage.model.message_ids() == [1])
+    assert stage.bench.losses == []
+
+
+def test_typed_text_stays_in_the_prompt_when_mail_arrives(stage: Stage) -> None:
+    terminal = stage.start()
+    terminal.write("half a sentence")
+    terminal.wait_for_text("half a sentence")
+
+    delivery = stage.bench.deliver(stage.bench.mail(1, "knock knock [[say: come in]]"))
+
+    eventually(lambda: delivery in stage.bench.proofs, 15)
+    terminal.wait_for_text("● come in")
+    terminal.wait_for_text(r"^.\s*half a sentence$")
+
+
+def test_a_restarted_daemon_delivers_to_the_session_it_finds(stage: Stage) -> None:
+    terminal = stage.start()
+    terminal.submit("hello [[say: hello you]]")
+    terminal.wait_for_text("● hello you")
+
+    stage.restart_daemon()
+    delivery = stage.bench.deliver(stage.bench.mail(1, "still there? [[say: yes]]"))
+
+    eventually(lambda: delivery in stage.bench.proofs, 15)
+    eventually(lambda: stage.model.message_ids() == [1])
