@@ -68,6 +68,7 @@ class Connection {
   controller = new AbortController();
   queue = [];
   reading = true;
+  turn = 0;
   timer = null;
   wasLive = false;
 
@@ -88,11 +89,13 @@ class Connection {
     clearTimeout(this.timer);
   }
 
+  /** Read everything; of two reads that overlap (a reset right after opening) the later counts. */
   async read() {
+    const turn = ++this.turn;
     this.reading = true;
     try {
       const parts = await Promise.all([api.listAgents(), loadFresh(), loadUnread()]);
-      if (!this.controller.signal.aborted) this.show(...parts);
+      if (turn === this.turn && !this.controller.signal.aborted) this.show(...parts);
     } catch (error) {
       this.failed(error);
       this.controller.abort();

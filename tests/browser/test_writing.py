@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Problems
 from tests.browser.people import (
@@ -98,6 +98,39 @@ def test_a_refused_message_stays_in_the_box_and_says_why(
     assert answer.value.status == 404
     expect(dashboard.locator(".composer-error")).not_to_be_empty()
     expect(body_field(dashboard)).to_have_value("hello")
+
+
+def test_sending_again_after_a_lost_answer_sends_it_once(
+    dashboard: Page, api: httpx.Client, problems: Problems
+) -> None:
+    problems.allow("net::ERR_")
+    register(api, "codex-1")
+    lose_first_answer(dashboard)
+    target_field(dashboard).fill("codex-1")
+    body_field(dashboard).fill("only once")
+
+    send_button(dashboard).click()
+    expect(dashboard.locator(".composer-error")).to_have_text("The relay cannot be reached.")
+    send_button(dashboard).click()
+
+    expect(body_field(dashboard)).to_have_value("")
+    assert [message["body"] for message in inbox(api, "codex-1")] == ["only once"]
+
+
+def lose_first_answer(page: Page) -> None:
+    """The relay gets the first POST of a message, the page never hears of it."""
+
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if route.request.method != "POST" or lost:
+            route.fallback()
+            return
+        lost.append(route.request.url)
+        route.fetch()
+        route.abort()
+
+    page.route("**/api/messages", lose)
 
 
 def test_completion_offers_agents_tags_capabilities_and_labels(

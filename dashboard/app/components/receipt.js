@@ -52,7 +52,7 @@ export function ReceiptLadder({ receipt }) {
               <span class="step-time">
                 ${receipt[TIMES[state]]
                   ? html`<${Clock} at=${receipt[TIMES[state]]} />`
-                  : index <= reached ? "·" : "–"}
+                  : index <= reached ? "✓" : "–"}
               </span>
             </li>
           `,
