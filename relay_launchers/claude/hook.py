@@ -81,7 +81,7 @@ FIND_FORBIDDEN = ("-exec", "-ok", "-delete", "-fprint", "-fls")
 # Anything that could substitute, redirect, group or escape: not judged here, hence refused.
 UNJUDGED = frozenset("$`<>()\\\n\r#{}!")
 # Without those characters a command line is words, quoted spans and these operators.
-SHELL_TOKEN = r"""\s*(?:(?P<operator>&&|\|\||[;|&])|(?P<word>(?:'[^']*'|"[^"]*"|[^\s'";&|])+))\s*"""
+SHELL_PIECE = r"""\s*(?:(?P<operator>&&|\|\||[;|&])|(?P<word>(?:'[^']*'|"[^"]*"|[^\s'";&|])+))\s*"""
 QUOTED = r"""'([^']*)'|"([^"]*)\""""
 
 CONNECT_SECONDS = 1.0
@@ -178,7 +178,7 @@ def only_reads(command: object) -> bool:
     """Whether a shell command is certainly without side effects; in doubt, no."""
     if not isinstance(command, str) or UNJUDGED & set(command):
         return False
-    token_at = re.compile(SHELL_TOKEN).match
+    token_at = re.compile(SHELL_PIECE).match
     steps: list[list[str]] = [[]]
     position = 0
     while position < len(command):
