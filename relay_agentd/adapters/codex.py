@@ -40,8 +40,7 @@ class CodexAdapter:
 
     def __init__(self, port: SessionPort, socket: Path, *, client_version: str = "0") -> None:
         self.ready = asyncio.Event()
-        """Set once connected and, for a resumed session, its policy is in force: from then on
-        the terminal may attach."""
+        """Set once connected: the terminal may attach, and nothing it does is missed."""
         self._port = port
         self._socket = socket
         self._client_version = client_version
@@ -65,7 +64,7 @@ class CodexAdapter:
         """Hand one delivery over, by the first way of the ladder that works now."""
         async with self._push_order:
             follower = self._follower
-            if follower is None or follower.followed is None:
+            if follower is None or follower.followed is None or not follower.followed.is_settled:
                 return Outcome.NOT_NOW
             # Before the effect: its proof may arrive ahead of the answer.
             self._memory.unproved.add(delivery.id)

@@ -56,6 +56,8 @@ class Followed:
     status: ThreadStatus
     may_be_held: bool = True
     """An interrupt, perhaps one that nobody saw, stops the queue until it is started again."""
+    is_settled: bool = False
+    """It has this session's policy and introduction, so that it may get messages."""
     is_subscribed: bool = False
     is_subscribing: bool = False
 
@@ -89,9 +91,9 @@ class ThreadFollower:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
-        """Take up a conversation that runs already, else make ready for the one to come.
+        """Take up the conversation that runs already, after a restart of the daemon. Raises Lost.
 
-        Raises Lost.
+        Where several are loaded, the one with the latest sign of life is on the terminal.
         """
         answer = await self.connection.call(protocol.list_loaded())
         threads = [
@@ -99,12 +101,9 @@ class ThreadFollower:
             for thread_id in answer.get("data") or []
             if (thread := await self._read(thread_id)) is not None
         ]
-        if self.followed is not None:
-            return  # it was announced meanwhile
-        if threads:
-            self._follow(max(threads, key=lambda each: (each.recency, each.id)))
-        elif self._policy is not None and self._policy.thread_id is not None:
-            await self._load(self._policy.thread_id, self._policy)
+        if threads and self.followed is None:
+            thread = max(threads, key=lambda each: (each.recency, each.id))
+            self._settle(self._follow(thread))
 
     async def end(self) -> None:
         """Stop all work beside the receiving."""
@@ -132,8 +131,7 @@ class ThreadFollower:
             case ThreadStarted(thread=thread):
                 self._conversations[thread.id] = thread.is_conversation
                 if thread.is_conversation:
-                    self._follow(thread)
-                    self._start(self._welcome(thread.id, needs_policy=True))
+                    self._start(self._welcome(self._follow(thread)))
             case ThreadOpened(thread_id=thread_id):
                 if self._conversations.get(thread_id) and not self._is_followed(thread_id):
                     self._start(self._take_up(thread_id))
@@ -167,7 +165,8 @@ class ThreadFollower:
         if status.state == "idle" and followed.may_be_held and self._memory.unproved:
             self._start(self.release(followed))
 
-    def _follow(self, thread: Thread) -> None:
+    def _follow(self, thread: Thread) -> Followed:
+        """From now on this is the thread on the terminal."""
         left = self.followed
         self.followed = followed = Followed(id=thread.id, status=thread.status)
         if thread.id != self._memory.opened:
@@ -175,8 +174,14 @@ class ThreadFollower:
             self._port.opened(thread.id, cwd=Path(thread.cwd))
         if left is not None and left.id != thread.id:
             self._start(self._withdraw(left.id))
-        self._port.reachable(Reachability.PUSH)
         self._report(thread.status)
+        return followed
+
+    def _settle(self, followed: Followed) -> None:
+        """Messages may come."""
+        followed.is_settled = True
+        self._port.reachable(Reachability.PUSH)
+        self._port.ready()
         self._subscribe_soon(followed, tries=1)
 
     def _is_followed(self, thread_id: str) -> bool:
@@ -184,7 +189,7 @@ class ThreadFollower:
 
     def _report(self, status: ThreadStatus) -> None:
         self._port.status(_STATUS[status.state], status.detail)
-        if status.state == "idle":
+        if status.state == "idle" and self.followed is not None and self.followed.is_settled:
             self._port.ready()
 
     def _prove(self, client_id: str) -> None:
@@ -216,44 +221,23 @@ class ThreadFollower:
         """Follow a thread that the terminal opened, or find that it is none of its threads."""
         thread = await self._read(thread_id)
         if thread is not None and not self._is_followed(thread_id):
-            self._follow(thread)
-            await self._welcome(thread_id, needs_policy=True)
+            await self._welcome(self._follow(thread))
 
-    async def _load(self, thread_id: str, policy: ResumePolicy) -> None:
-        """Resume a thread before the terminal does, so that no turn of it runs unbridled."""
-        try:
-            request = protocol.resume_with(thread_id, policy.resume_settings())
-            answer = await self.connection.call(request)
-        except Refused as refusal:
-            log.info("codex cannot resume %s, the terminal will say why: %s", thread_id, refusal)
-            return
-        thread = protocol.parse_thread(answer["thread"])
-        self._conversations[thread_id] = True
-        if not self._is_followed(thread_id):
-            self._follow(thread)
-        await self._welcome(thread_id, needs_policy=False)
-
-    async def _welcome(self, thread_id: str, *, needs_policy: bool) -> None:
-        """What a conversation gets when it comes onto the terminal."""
-        if needs_policy and self._policy is not None:
-            await self._bridle(thread_id, self._policy)
-        introduction = self._port.introduction()
-        if introduction:
-            with suppress(Refused):
-                await self.connection.call(protocol.tell_silently(thread_id, introduction))
-        if self.followed is not None and self._is_followed(thread_id):
-            self._subscribe_soon(self.followed, tries=1)
-
-    async def _bridle(self, thread_id: str, policy: ResumePolicy) -> None:
-        """Give a thread this session's policy; a turn that began under another one ends."""
-        await self.connection.call(protocol.change_settings(thread_id, policy.thread_settings()))
-        if not policy.is_strict:
-            return
-        with suppress(Refused):
-            turns = await self.connection.call(protocol.list_turns(thread_id))
-            for turn in turns.get("data") or []:
-                if turn.get("status") == "inProgress":
-                    await self.connection.call(protocol.interrupt(thread_id, turn["id"]))
+    async def _welcome(self, followed: Followed) -> None:
+        """What a conversation gets when it comes onto the terminal, before any message."""
+        requests = []
+        if self._policy is not None:
+            settings = self._policy.thread_settings()
+            requests.append(protocol.change_settings(followed.id, settings))
+        if introduction := self._port.introduction():
+            requests.append(protocol.tell_silently(followed.id, introduction))
+        for request in requests:
+            try:
+                await self.connection.call(request)
+            except Refused as refusal:
+                log.warning("codex refused %s: %s", request[0], refusal)
+        if self.followed is followed:
+            self._settle(followed)
 
     def _subscribe_soon(self, followed: Followed, tries: int) -> None:
         if not (followed.is_subscribed or followed.is_subscribing):

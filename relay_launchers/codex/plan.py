@@ -69,7 +69,7 @@ def _server_options(request: LaunchRequest, arguments: Arguments) -> list[str]:
     if request.approval == "read-only":
         options += _setting("web_search", "disabled")
     if arguments.subcommand:
-        # For /new in a resumed session; the resumed thread itself gets its policy file.
+        # Holds a turn back that starts before the adapter has set the policy, and serves /new.
         policy = _policy(request, arguments)
         options += _setting("approval_policy", policy.approval)
         options += _setting("sandbox_mode", policy.sandbox)
@@ -112,7 +112,6 @@ def _policy(request: LaunchRequest, arguments: Arguments) -> ResumePolicy:
     """The mode's policy with the person's own words put over it."""
     approval, sandbox = _MODES[request.approval]
     return ResumePolicy(
-        thread_id=arguments.thread_id if arguments.subcommand == "resume" else None,
         approval=_settable(arguments.approval, approval),
         sandbox=_settable(arguments.sandbox, sandbox),
         reviewer=arguments.reviewer,

@@ -1,8 +1,9 @@
 """The approval policy of a resumed Codex session, on its way from the plan to the adapter.
 
 Codex refuses approval and sandbox flags when it resumes or forks over `--remote`, and a resumed
-thread keeps the policy it had, whatever the app-server was started with. So the plan leaves the
-policy as a file in the session's folder, and the adapter sets it over the connection. Pure.
+thread keeps the approval policy it had. What the app-server is started with reaches its sandbox
+where that is tighter, not where it is looser. So the plan leaves the policy as a file in the
+session's folder, and the adapter sets it over the connection before it lets messages in. Pure.
 """
 
 import json
@@ -21,10 +22,8 @@ _SANDBOX_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumePolicy:
-    """What a resumed or forked thread must be set to."""
+    """What a resumed or forked thread is set to."""
 
-    thread_id: str | None
-    """The thread to resume, when the person named it by its id."""
     approval: str
     """As the flag `-a` takes it."""
     sandbox: str
@@ -32,21 +31,13 @@ class ResumePolicy:
     reviewer: str | None = None
     """Who answers approval requests instead of the person."""
 
-    @property
-    def is_strict(self) -> bool:
-        """Whether a turn that began under another policy must not go on."""
-        return self.approval != "never" or self.sandbox == "read-only"
-
-    def resume_settings(self) -> dict[str, Any]:
-        """As `thread/resume` takes them."""
-        return {"approvalPolicy": self.approval, "sandbox": self.sandbox, **self._reviewer()}
-
     def thread_settings(self) -> dict[str, Any]:
         """As `thread/settings/update` takes them."""
+        reviewer = {} if self.reviewer is None else {"approvalsReviewer": self.reviewer}
         return {
             "approvalPolicy": self.approval,
             "sandboxPolicy": {"type": _SANDBOX_TYPES[self.sandbox]},
-            **self._reviewer(),
+            **reviewer,
         }
 
     def to_text(self) -> str:
@@ -60,6 +51,3 @@ class ResumePolicy:
         if policy.sandbox not in _SANDBOX_TYPES:
             raise ValueError(f"unknown sandbox {policy.sandbox!r}")
         return policy
-
-    def _reviewer(self) -> dict[str, str]:
-        return {} if self.reviewer is None else {"approvalsReviewer": self.reviewer}

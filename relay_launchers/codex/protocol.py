@@ -122,19 +122,9 @@ def subscribe(thread_id: str) -> Request:
     return "thread/resume", {"threadId": thread_id, "excludeTurns": True}
 
 
-def resume_with(thread_id: str, settings: JsonObject) -> Request:
-    """Load and subscribe to a thread that is not in memory, with settings of its own."""
-    return "thread/resume", {"threadId": thread_id, "excludeTurns": True, **settings}
-
-
 def change_settings(thread_id: str, settings: JsonObject) -> Request:
     """Change a thread's settings from its next turn on."""
     return "thread/settings/update", {"threadId": thread_id, **settings}
-
-
-def interrupt(thread_id: str, turn_id: str) -> Request:
-    """End the running turn."""
-    return "turn/interrupt", {"threadId": thread_id, "turnId": turn_id}
 
 
 def tell_silently(thread_id: str, text: str) -> Request:

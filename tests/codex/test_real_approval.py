@@ -165,6 +165,21 @@ def test_a_prompt_given_with_resume_runs_in_the_new_mode_or_not_at_all(
     assert not (stage.home.project / "made.txt").exists()
 
 
+def test_a_session_resumed_guarded_after_open_asks(stage: Stage) -> None:
+    attached = stage.start("open")
+    attached.push(a_delivery(15, "first"))
+    stage.wait_shown(15)
+    eventually(lambda: attached.port.is_idle)
+    session = attached.port.opens[-1]
+    stage.stop()
+
+    attached = stage.start("guarded", ["resume", session])
+    attached.push(a_delivery(16, "write [[shellesc: echo done > made.txt]]"))
+
+    eventually(lambda: attached.port.statuses[-1][0] is AgentStatus.WAITING, 20)
+    assert not (stage.home.project / "made.txt").exists()
+
+
 def test_a_session_resumed_open_after_read_only_may_write_again(stage: Stage) -> None:
     attached = stage.start("read-only")
     attached.push(a_delivery(13, "first"))
