@@ -78,10 +78,11 @@ class ClaudeAdapter:
         while True:
             await self._wanted.wait()
             await asyncio.sleep(GRACE_SECONDS)
+            follows_transcript = bool(self._under_way)
             async with aclosing(self._ticks()) as ticks:
                 async for _ in ticks:
                     await self._look()
-                    if not self._wanted.is_set():
+                    if not self._wanted.is_set() or follows_transcript != bool(self._under_way):
                         break
 
     async def push(self, delivery: Delivery) -> Outcome:

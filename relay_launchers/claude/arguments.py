@@ -88,10 +88,13 @@ class Arguments:
     @property
     def session_id(self) -> str | None:
         """The conversation's id when the person wrote it out."""
-        for option in self.options:
-            if option.name == "--session-id" and option.values:
-                return option.values[0]
-        return None
+        return next(iter(self.values_of("--session-id")), None)
+
+    def values_of(self, name: str) -> tuple[str, ...]:
+        """All values of one option, over its repetitions."""
+        return tuple(
+            value for option in self.options if option.name == name for value in option.values
+        )
 
     @property
     def sets_permission_mode(self) -> bool:

@@ -18,6 +18,7 @@ from relay_launchers.base import (
     LaunchRequest,
 )
 from relay_launchers.claude.arguments import Arguments, parse_arguments
+from relay_launchers.claude.bypass import may_bypass
 from relay_launchers.claude.find import find_claude
 from relay_launchers.claude.plugin_files import render_plugin
 from relay_launchers.discovery import version_numbers
@@ -114,7 +115,7 @@ def _environment(request: LaunchRequest, arguments: Arguments) -> dict[str, str]
         for name, value in session_environment(request).items()
         if name not in _OTHER_SESSION
     }
-    if arguments.may_bypass_permissions:
+    if may_bypass(arguments, request.cwd, request.environment):
         # A session that bypasses permissions holds what comes in by its socket behind a dialog.
         # `crossSessionInbound: accept` would lift that for every other local session as well,
         # which is the person's choice and not ours: the doorbell is used instead.

@@ -19,12 +19,13 @@ def planned(
     arguments: Sequence[str] = (),
     version: str = "2.1.330",
     environment: Mapping[str, str] | None = None,
+    cwd: Path = Path("/home/me/shop"),
 ) -> LaunchPlan:
     return ClaudeProvider(lambda: SESSION_ID).plan(
         LaunchRequest(
             session_key="0123456789abcdef",
             folder=FOLDER,
-            cwd=Path("/home/me/shop"),
+            cwd=cwd,
             approval=approval,
             arguments=arguments,
             binary=Binary(path=Path("/opt/claude"), version=version),
@@ -189,6 +190,39 @@ def test_a_session_that_bypasses_permissions_is_woken_by_the_bell(arguments: lis
     environment = planned(arguments=arguments).provider.environment
 
     assert environment["AGENT_RELAY_CLAUDE_INBOUND"] == "bell"
+
+
+@pytest.mark.parametrize("place", ["person", "project", "local", "option", "inline"])
+@pytest.mark.parametrize(("mode", "way"), [("bypassPermissions", "bell"), ("acceptEdits", None)])
+def test_settings_that_bypass_permissions_are_known_before_the_start(
+    place: str, mode: str, way: str | None, tmp_path: Path
+) -> None:
+    settings = json.dumps({"permissions": {"defaultMode": mode}})
+    files = {
+        "person": tmp_path / "config" / "settings.json",
+        "project": tmp_path / ".claude" / "settings.json",
+        "local": tmp_path / ".claude" / "settings.local.json",
+        "option": tmp_path / "mine.json",
+    }
+    if place in files:
+        files[place].parent.mkdir(exist_ok=True)
+        files[place].write_text(settings)
+    arguments = {"option": ["--settings", "mine.json"], "inline": [f"--settings={settings}"]}
+
+    plan = planned(
+        arguments=arguments.get(place, []),
+        environment={"CLAUDE_CONFIG_DIR": str(tmp_path / "config")},
+        cwd=tmp_path,
+    )
+
+    assert plan.provider.environment.get("AGENT_RELAY_CLAUDE_INBOUND") == way
+
+
+@pytest.mark.parametrize("content", ["", "[]", '"x"', '{"permissions": []}', '{"permissions": 1}'])
+def test_settings_that_cannot_be_read_do_not_stop_a_launch(content: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(content)
+
+    assert planned(environment={"CLAUDE_CONFIG_DIR": str(tmp_path)}).on_relay
 
 
 def test_every_file_of_the_plugin_lies_in_the_sessions_folder_and_is_filled_in() -> None:

@@ -150,3 +150,22 @@ def test_a_mode_tightened_while_the_session_runs_holds_from_the_next_call(stage:
 
     assert "read-only" in answers[0]
     assert list(stage.home.project.iterdir()) == []
+
+
+def test_the_persons_own_rules_add_to_ours(stage: Stage) -> None:
+    terminal = stage.start(
+        "open",
+        [
+            "--allowedTools",
+            "Bash(touch made)",
+            "--permission-mode",
+            "dontAsk",
+            "--disallowed-tools",
+            "Glob",
+        ],
+    )
+
+    answers = turn(stage, terminal, f"[[shell: touch made]] {SEND}")
+
+    assert (stage.home.project / "made").exists()
+    assert "sent as message 7" in answers[1]
