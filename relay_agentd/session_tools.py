@@ -53,13 +53,15 @@ class ToolBackend(Protocol):
         disk before anything is sent. Waits some seconds for the relay. None: it is queued and
         goes out later. Raises: RelayRefused, and then it has left the outbox."""
 
-    async def claim(self, session_key: str, message_id: int) -> Message:
+    async def claim(self, session_key: str, message_id: int, *, key: str) -> Message:
         """POST /api/messages/{id}/claim; again is harmless.
 
         Raises: RelayRefused, RelayUnreachable.
         """
 
-    async def complete(self, session_key: str, message_id: int, result: str | None) -> Message:
+    async def complete(
+        self, session_key: str, message_id: int, result: str | None, *, key: str
+    ) -> Message:
         """POST /api/messages/{id}/complete; again is harmless.
 
         Raises: RelayRefused, RelayUnreachable.
@@ -249,7 +251,7 @@ async def _agents(call: _Call) -> str:
 
 async def _claim(call: _Call) -> str:
     number = call.message_id()
-    claimed = await call.backend.claim(call.session_key, number)
+    claimed = await call.backend.claim(call.session_key, number, key=call.key)
     until = (claimed.get("claim") or {}).get("expiresAt")
     return (
         f"Message {number} is yours{f' until {until}' if until else ''}. When the work is done: "
@@ -259,7 +261,7 @@ async def _claim(call: _Call) -> str:
 
 async def _complete(call: _Call) -> str:
     number, result = call.message_id(), call.text("result") or None
-    await call.backend.complete(call.session_key, number, result)
+    await call.backend.complete(call.session_key, number, result, key=call.key)
     return f"Message {number} is completed" + (
         ", and its sender gets your result." if result else "."
     )

@@ -62,12 +62,12 @@ class MemoryRelay:
             await self.before_submit()
         return self.sent[key] if self.reachable else None
 
-    async def claim(self, session_key: str, message_id: int) -> Mapping[str, Any]:
+    async def claim(self, session_key: str, message_id: int, *, key: str) -> Mapping[str, Any]:
         self._answer_or_raise()
         return {"id": message_id, "claim": {"expiresAt": "2026-11-23T06:00:00.000Z"}}
 
     async def complete(
-        self, session_key: str, message_id: int, result: str | None
+        self, session_key: str, message_id: int, result: str | None, *, key: str
     ) -> Mapping[str, Any]:
         self._answer_or_raise()
         self.completed.append((message_id, result))

@@ -4,16 +4,18 @@ import asyncio
 import itertools
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from relay_agentd.mcp_pipe import Pipe, encode
 from tests.mcp.support import (
     PIPE,
     SESSION,
@@ -321,6 +323,57 @@ def test_the_pipe_ends_at_once_when_its_client_goes(tmp_path: Path, *, with_daem
                 assert await client.leave(within=2) == 0
 
     run(scenario())
+
+
+def test_a_client_that_does_not_read_cannot_hold_the_pipe(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", str(PIPE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=pipe_environment(tmp_path / "c"),
+    ) as process:
+        assert process.stdin is not None
+        # Each line is answered; the answers are many times what the output's buffer holds.
+        process.stdin.write(b"?\n" * 20_000)
+        process.stdin.close()
+        assert process.wait(10) == 0
+
+
+@pytest.fixture
+def ready_pipe() -> Iterator[tuple[Pipe, socket.socket]]:
+    """A pipe that is connected to the other end of a socket pair."""
+    pipe = Pipe("unused", SESSION)
+    pipe.link.socket, daemon = socket.socketpair()
+    pipe.link.state = "ready"
+    with pipe.link.socket, daemon:
+        yield pipe, daemon
+
+
+def test_after_an_answer_a_lost_daemon_is_looked_for_at_once(
+    ready_pipe: tuple[Pipe, socket.socket],
+) -> None:
+    pipe, daemon = ready_pipe
+    pipe.link.attempts = 10
+    pipe.from_client(encode({"jsonrpc": "2.0", "id": 1, "method": "ping"}))
+
+    daemon.sendall(encode({"jsonrpc": "2.0", "id": 1, "result": {}}))
+    pipe.read_daemon()
+    pipe.lost()
+
+    assert pipe.link.next_step - time.monotonic() < 0.1
+
+
+def test_patience_with_a_lost_daemon_counts_from_its_loss(
+    ready_pipe: tuple[Pipe, socket.socket],
+) -> None:
+    pipe, _ = ready_pipe
+    pipe.from_client(encode({"jsonrpc": "2.0", "id": 1, "method": "tools/call"}))
+    (request,) = pipe.conversation.waiting.values()
+    request.since -= 1000
+
+    pipe.lost()
+
+    assert request.deadline() > time.monotonic()
 
 
 def test_a_signal_its_parent_ignored_ends_it_all_the_same(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def test_the_sdk_s_own_client_works_through_the_pipe(tmp_path: Path) -> None:
             ClientSession(*streams) as session,
         ):
             hands = await session.initialize()
+            assert hands.capabilities.tools is not None
+            assert hands.capabilities.tools.list_changed is True
             tools = (await session.list_tools()).tools
             await daemon.kill()
             await daemon.start()
