@@ -8,6 +8,7 @@ import errno
 import logging
 import signal
 import socket
+import threading
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 # Threads that may run at once: more only take turns on the interpreter's lock.
 _RUNNING: Final = 8
+# How long the loop may sleep; it wakes for each socket and for the trigger anyway.
+_LOOP_SECONDS: Final = 5.0
 # Ours is checked in the application; this only keeps a hostile body off the disk.
 _MAX_BODY: Final = 8 * MAX_REQUEST_BYTES
 
@@ -124,6 +127,7 @@ class Server:
         """Raises: AlreadyTaken when the port is."""
         self._relay = relay
         self._map: dict[int, Any] = {}
+        self._is_stopping = threading.Event()
         self._threads = _Threads(relay.core.slots)
         try:
             listener = _listen(settings.host, settings.port)
@@ -156,26 +160,28 @@ class Server:
     def run(self) -> None:
         """Serve until stopped, then end everything in order."""
         self._relay.start()
+        loop = self._waitress.asyncore
         try:
-            self._waitress.run()
+            while not self._is_stopping.is_set():
+                loop.loop(_LOOP_SECONDS, use_poll=True, map=self._map, count=1)
         finally:
+            # Parked requests end, running ones are answered by their own threads.
             self._relay.wake_all()
             self._threads.shutdown(timeout=5)
-            self._waitress.close()
+            loop.close_all(self._map)
             self._relay.stop()
 
     def stop(self) -> None:
-        """From another thread: end `run`."""
-        self._relay.wake_all()
-        self._waitress.trigger.pull_trigger(_leave)
+        """End `run`, from another thread or a signal handler."""
+        self._is_stopping.set()
+        self._waitress.trigger.pull_trigger()
 
     def stop_on_signals(self) -> None:
         """SIGTERM and SIGINT end `run`. For the main thread."""
 
         def leave(number: int, frame: FrameType | None) -> None:
             del number, frame
-            self._relay.wake_all()
-            raise SystemExit(0)
+            self.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, leave)
@@ -184,10 +190,6 @@ class Server:
 def _create_server(app: App, **adjustments: Any) -> Any:
     """waitress' own function; its result depends on the number of sockets, and ours is one."""
     return create_server(app, **adjustments)
-
-
-def _leave() -> None:
-    raise SystemExit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

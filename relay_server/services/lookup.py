@@ -9,6 +9,8 @@ from relay_server.store import agents
 from relay_server.store.database import Reader
 
 _MOST: Final = 5
+# Shorter pieces are in half of all names.
+_SHORTEST_PART: Final = 3
 
 
 def require_agent(reader: Reader, agent_id: str, instance: str | None = None) -> Agent:
@@ -52,6 +54,10 @@ def suggestions(reader: Reader, wanted: str) -> list[str]:
         if label:
             by_name.setdefault(label.casefold(), agent_id)
     close = difflib.get_close_matches(folded, by_name, n=_MOST, cutoff=0.6)
-    parts = [name for name in by_name if folded in name or name in folded]
+    parts = [
+        name
+        for name in by_name
+        if min(len(name), len(folded)) >= _SHORTEST_PART and (folded in name or name in folded)
+    ]
     found = dict.fromkeys(by_name[name] for name in [*close, *sorted(parts)])
     return list(found)[:_MOST]

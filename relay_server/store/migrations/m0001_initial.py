@@ -82,6 +82,8 @@ STATEMENTS: Final = (
         expires_at INTEGER
     ) STRICT
     """,
+    # Made now, so that a message never costs a second row.
+    "INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', 0)",
     # An inbox is a union of ranges of this index: its cost does not grow with the table.
     "CREATE INDEX messages_inbox ON messages (target, id)",
     "CREATE INDEX messages_thread ON messages (thread_id, id)",
