@@ -1,7 +1,12 @@
-"""Which transport serves which provider. Imported adapters load only when a session needs one."""
+"""Which transport serves which provider. Imported adapters load only when a session needs one.
+
+Another installed package adds its provider's by an entry point in the group
+``agent_relay.transports`` that names a `Transport`; a built-in one cannot be taken over.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from relay_agentd import __version__
@@ -44,11 +49,16 @@ BUILT_IN = {
 }
 
 
+ENTRY_POINT_GROUP = "agent_relay.transports"
+
+
 def find_transport(provider: str, transports: dict[str, Transport] = BUILT_IN) -> Transport:
     """The provider's transport. Raises: ControlRefused."""
-    try:
+    if provider in transports:
         return transports[provider]
-    except KeyError:
-        known = ", ".join(transports)
-        detail = f"no adapter for provider {provider!r}; there are: {known}"
-        raise ControlRefused("unknown_provider", detail) from None
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=provider):
+        added: Transport = entry.load()
+        return added
+    known = ", ".join(transports)
+    detail = f"no adapter for provider {provider!r}; there are: {known}"
+    raise ControlRefused("unknown_provider", detail)

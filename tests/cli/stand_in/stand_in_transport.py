@@ -1,0 +1,48 @@
+"""The stand-in's transport: a session that has every message in its context at once."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from relay_agentd.adapters.base import Delivery, Outcome, SessionPort
+from relay_agentd.adapters.registry import Connection, Transport
+from relay_server.wire import AgentStatus, Reachability
+
+
+class StandInAdapter:
+    """Registers the session under its key and takes whatever is pushed."""
+
+    def __init__(self, port: SessionPort) -> None:
+        self._port = port
+
+    async def run(self) -> None:
+        """The conversation is known from the start."""
+        self._port.opened(f"stand-in-{self._port.key}", cwd=self._port.cwd)
+        self._port.reachable(Reachability.PUSH)
+        self._port.status(AgentStatus.IDLE)
+        await asyncio.Event().wait()
+
+    async def push(self, delivery: Delivery) -> Outcome:
+        """Taken and seen."""
+        self._port.proved(delivery.id, via="stand-in")
+        return Outcome.HANDED
+
+    async def find_evidence(self, delivery: Delivery) -> bool | None:
+        """Nothing is ever in doubt."""
+        return True
+
+    async def hook(
+        self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        """The stand-in has no hooks."""
+        return {}
+
+    def outstanding(self, deliveries: list[Delivery]) -> None:
+        """Nothing stays without proof."""
+
+
+def _build(port: SessionPort, _connection: Connection) -> StandInAdapter:
+    return StandInAdapter(port)
+
+
+TRANSPORT = Transport(_build, needs_helper=False)
