@@ -7,7 +7,7 @@ feed, so none is missed and none comes twice.
 
 import heapq
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 from relay_server.domain.message import Message
 from relay_server.errors import NotFound
@@ -16,12 +16,18 @@ from relay_server.services import render
 from relay_server.services.core import Core
 from relay_server.services.events import Subscription
 from relay_server.services.live import Backlog, Live, Stream, message_frame
+from relay_server.services.queues import Feed
+from relay_server.services.reading import IsGone
 from relay_server.services.receipts import ReceiptService
 from relay_server.store import agents, inbox, messages
 
 PING_SECONDS: Final = 15
+# How soon the place of a client that left is free again.
+_LOOK_SECONDS: Final = 2
 _PING: Final = b": ping\n\n"
 _PAGE: Final = 200
+
+Item = TypeVar("Item")
 
 
 class StreamService:
@@ -70,15 +76,13 @@ class StreamService:
         self._core.listeners.forget(stream)
         self._core.slots.free_stream()
 
-    def frames(self, stream: Stream) -> Iterator[bytes]:
-        """Server-sent events until the stream is closed."""
+    def frames(self, stream: Stream, is_gone: IsGone) -> Iterator[bytes]:
+        """Server-sent events until the stream is closed, or its client has left."""
         hello = {"streamId": stream.id, "agents": sorted(stream.agents)}
         yield b"event: hello\ndata: %s\n\n" % render.dumps(hello)
-        while not stream.feed.is_closed:
-            items = stream.feed.take(PING_SECONDS)
+        for items in self._batches(stream.feed, is_gone):
             if not items:
-                if not stream.feed.is_closed:
-                    yield _PING
+                yield _PING
                 continue
             batch: list[bytes] = []
             marks: list[tuple[str, int]] = []
@@ -95,6 +99,20 @@ class StreamService:
                     marks.append((item.agent_id, item.message_id))
             if batch:
                 yield from self._send(batch, marks)
+
+    def _batches(self, feed: Feed[Item], is_gone: IsGone) -> Iterator[list[Item]]:
+        """What the feed has, each time it has something; an empty list when a ping is due."""
+        clock = self._core.clock
+        ping_at = clock.monotonic() + PING_SECONDS
+        while not feed.is_closed and not is_gone():
+            items = feed.take(_LOOK_SECONDS)
+            if items:
+                yield items
+            elif clock.monotonic() < ping_at or feed.is_closed:
+                continue
+            else:
+                yield []
+            ping_at = clock.monotonic() + PING_SECONDS
 
     def _send(self, batch: list[bytes], marks: list[tuple[str, int]]) -> Iterator[bytes]:
         yield b"".join(batch)
@@ -159,17 +177,12 @@ class StreamService:
         self._core.events.unsubscribe(subscription)
         self._core.slots.free_stream()
 
-    @staticmethod
-    def event_frames(subscription: Subscription) -> Iterator[bytes]:
-        """Server-sent events until the log is closed."""
+    def event_frames(self, subscription: Subscription, is_gone: IsGone) -> Iterator[bytes]:
+        """Server-sent events until the log is closed, or the client has left."""
         # A comment first, so that the client knows at once that it is connected.
         yield b": connected\n\n"
-        while not subscription.feed.is_closed:
-            frames = subscription.feed.take(PING_SECONDS)
-            if frames:
-                yield b"".join(frames)
-            elif not subscription.feed.is_closed:
-                yield _PING
+        for frames in self._batches(subscription.feed, is_gone):
+            yield b"".join(frames) or _PING
 
 
 # Open claimable messages that one agent may be shown again at a connect.

@@ -5,14 +5,14 @@ import pytest
 from tests.server.running import RunningRelay
 
 
-def test_registering_first_is_201_and_again_is_200(relay_server: RunningRelay):
+def test_registering_first_is_201_and_again_is_200(relay_server: RunningRelay) -> None:
     first = relay_server.client.post("/api/agents", json={"id": "a"})
     again = relay_server.client.post("/api/agents", json={"id": "a"})
 
     assert (first.status_code, again.status_code) == (201, 200)
 
 
-def test_an_agent_has_every_field_of_the_contract(relay_server: RunningRelay):
+def test_an_agent_has_every_field_of_the_contract(relay_server: RunningRelay) -> None:
     agent = relay_server.agent("a")
 
     assert set(agent) == {
@@ -23,7 +23,7 @@ def test_an_agent_has_every_field_of_the_contract(relay_server: RunningRelay):
     }
 
 
-def test_fields_given_replace_and_fields_left_out_stay(relay_server: RunningRelay):
+def test_fields_given_replace_and_fields_left_out_stay(relay_server: RunningRelay) -> None:
     relay_server.agent("a", project="one", tags=["x", "y"], meta={"k": 1})
 
     agent = relay_server.agent("a", tags=["z"])
@@ -31,13 +31,13 @@ def test_fields_given_replace_and_fields_left_out_stay(relay_server: RunningRela
     assert (agent["project"], agent["tags"], agent["meta"]) == ("one", ["z"], {"k": 1})
 
 
-def test_the_default_name_tells_project_rig_and_machine(relay_server: RunningRelay):
+def test_the_default_name_tells_project_rig_and_machine(relay_server: RunningRelay) -> None:
     agent = relay_server.agent("a", project="shop", rig="codex", machine="box")
 
     assert agent["name"] == "shop (codex @ box)"
 
 
-def test_a_label_set_by_a_person_survives_registering_again(relay_server: RunningRelay):
+def test_a_label_set_by_a_person_survives_registering_again(relay_server: RunningRelay) -> None:
     relay_server.agent("a", label="from the session")
     relay_server.client.patch("/api/agents/a", json={"label": "from a person"})
 
@@ -46,7 +46,9 @@ def test_a_label_set_by_a_person_survives_registering_again(relay_server: Runnin
     assert agent["label"] == "from a person"
 
 
-def test_label_null_clears_it_and_lets_the_session_name_itself_again(relay_server: RunningRelay):
+def test_label_null_clears_it_and_lets_the_session_name_itself_again(
+    relay_server: RunningRelay,
+) -> None:
     relay_server.agent("a")
     relay_server.client.patch("/api/agents/a", json={"label": "from a person"})
 
@@ -57,7 +59,7 @@ def test_label_null_clears_it_and_lets_the_session_name_itself_again(relay_serve
 
 
 @pytest.mark.parametrize("reserved", ["broadcast", "system", "operator"])
-def test_reserved_words_are_no_ids(relay_server: RunningRelay, reserved: str):
+def test_reserved_words_are_no_ids(relay_server: RunningRelay, reserved: str) -> None:
     answer = relay_server.client.post("/api/agents", json={"id": reserved})
 
     assert answer.status_code == 422
@@ -65,11 +67,11 @@ def test_reserved_words_are_no_ids(relay_server: RunningRelay, reserved: str):
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 129, "sp ace", "é", "a/b", 7, None, ["a"]])
-def test_ids_outside_the_form_are_422(relay_server: RunningRelay, bad: object):
+def test_ids_outside_the_form_are_422(relay_server: RunningRelay, bad: object) -> None:
     assert relay_server.client.post("/api/agents", json={"id": bad}).status_code == 422
 
 
-def test_a_new_agent_starts_after_the_newest_message(relay_server: RunningRelay):
+def test_a_new_agent_starts_after_the_newest_message(relay_server: RunningRelay) -> None:
     relay_server.agent("a")
     old = relay_server.send("a", "broadcast")
 
@@ -80,7 +82,7 @@ def test_a_new_agent_starts_after_the_newest_message(relay_server: RunningRelay)
     assert relay_server.inbox("b") == [new["id"]]
 
 
-def test_a_returning_agent_starts_where_it_stopped(relay_server: RunningRelay):
+def test_a_returning_agent_starts_where_it_stopped(relay_server: RunningRelay) -> None:
     relay_server.agent("a")
     relay_server.agent("b")
     first, second = (relay_server.send("a", "b")["id"] for _ in range(2))
@@ -92,7 +94,7 @@ def test_a_returning_agent_starts_where_it_stopped(relay_server: RunningRelay):
     assert relay_server.inbox("b") == [second]
 
 
-def test_an_unknown_agent_is_404_with_suggestions(relay_server: RunningRelay):
+def test_an_unknown_agent_is_404_with_suggestions(relay_server: RunningRelay) -> None:
     relay_server.agent("backend-claude-shop")
 
     problem = relay_server.client.get("/api/agents/backend-claude-shoq")
@@ -102,7 +104,7 @@ def test_an_unknown_agent_is_404_with_suggestions(relay_server: RunningRelay):
     assert problem.json()["suggestions"] == ["backend-claude-shop"]
 
 
-def test_a_label_helps_to_find_an_id(relay_server: RunningRelay):
+def test_a_label_helps_to_find_an_id(relay_server: RunningRelay) -> None:
     relay_server.agent("host-claude-shop-1", label="Backend")
 
     problem = relay_server.client.get("/api/agents/backend").json()
@@ -125,7 +127,9 @@ def test_a_label_helps_to_find_an_id(relay_server: RunningRelay):
         ({"limit": 1}, ["a"]),
     ],
 )
-def test_listing_filters(relay_server: RunningRelay, query: dict[str, str], found: list[str]):
+def test_listing_filters(
+    relay_server: RunningRelay, query: dict[str, str], found: list[str]
+) -> None:
     relay_server.agent(
         "a", tags=["web"], capabilities=["chat"], machine="m1", project="shop", label="Front"
     )
@@ -136,7 +140,7 @@ def test_listing_filters(relay_server: RunningRelay, query: dict[str, str], foun
     assert [agent["id"] for agent in agents if not agent["builtIn"]] == found
 
 
-def test_built_in_agents_always_exist_and_cannot_be_removed(relay_server: RunningRelay):
+def test_built_in_agents_always_exist_and_cannot_be_removed(relay_server: RunningRelay) -> None:
     agents = relay_server.client.get("/api/agents").json()["agents"]
     built_in = [agent["id"] for agent in agents if agent["builtIn"]]
 
@@ -146,7 +150,7 @@ def test_built_in_agents_always_exist_and_cannot_be_removed(relay_server: Runnin
     assert removed.status_code == 409
 
 
-def test_removing_releases_claims_and_keeps_messages(relay_server: RunningRelay):
+def test_removing_releases_claims_and_keeps_messages(relay_server: RunningRelay) -> None:
     relay_server.agent("a")
     relay_server.agent("b", tags=["t"])
     work = relay_server.send("a", "tag:t", claimable=True)["id"]
@@ -159,7 +163,7 @@ def test_removing_releases_claims_and_keeps_messages(relay_server: RunningRelay)
     assert relay_server.client.get(f"/api/messages/{work}").json()["claim"] is None
 
 
-def test_unread_counts_what_was_not_read(relay_server: RunningRelay):
+def test_unread_counts_what_was_not_read(relay_server: RunningRelay) -> None:
     relay_server.agent("a")
     relay_server.agent("b")
     first = relay_server.send("a", "b")["id"]
@@ -175,7 +179,7 @@ def test_unread_counts_what_was_not_read(relay_server: RunningRelay):
 # -- instances
 
 
-def test_a_new_instance_raises_the_epoch(relay_server: RunningRelay):
+def test_a_new_instance_raises_the_epoch(relay_server: RunningRelay) -> None:
     first = relay_server.agent("a", instanceId="one")
     same = relay_server.agent("a", instanceId="one")
     second = relay_server.agent("a", instanceId="two")
@@ -183,7 +187,7 @@ def test_a_new_instance_raises_the_epoch(relay_server: RunningRelay):
     assert [first["epoch"], same["epoch"], second["epoch"]] == [1, 1, 2]
 
 
-def test_a_replaced_instance_cannot_register_again(relay_server: RunningRelay):
+def test_a_replaced_instance_cannot_register_again(relay_server: RunningRelay) -> None:
     relay_server.agent("a", instanceId="one")
     relay_server.agent("a", instanceId="two")
 
@@ -208,7 +212,7 @@ def test_a_replaced_instance_cannot_register_again(relay_server: RunningRelay):
 )
 def test_a_zombie_may_do_nothing(
     relay_server: RunningRelay, method: str, path: str, body: dict[str, object] | None
-):
+) -> None:
     relay_server.agent("a", instanceId="one")
     relay_server.send("operator", "broadcast", claimable=True)
     relay_server.agent("a", instanceId="two")

@@ -27,7 +27,7 @@ def _do(relay: RunningRelay, work: int, verb: str, agent: str, **more: object) -
     return relay.client.post(f"/api/messages/{work}/{verb}", json={"agentId": agent, **more})
 
 
-def test_the_first_gets_it_and_the_second_learns_who(relay: RunningRelay, work: int):
+def test_the_first_gets_it_and_the_second_learns_who(relay: RunningRelay, work: int) -> None:
     first = _do(relay, work, "claim", "a")
     second = _do(relay, work, "claim", "b")
 
@@ -36,7 +36,7 @@ def test_the_first_gets_it_and_the_second_learns_who(relay: RunningRelay, work: 
     assert second.json()["claimedBy"] == "a"
 
 
-def test_claiming_again_renews_the_lease(relay: RunningRelay, work: int):
+def test_claiming_again_renews_the_lease(relay: RunningRelay, work: int) -> None:
     short = _do(relay, work, "claim", "a", leaseSeconds=10).json()["claim"]
     longer = _do(relay, work, "claim", "a", leaseSeconds=1000).json()["claim"]
 
@@ -44,7 +44,7 @@ def test_claiming_again_renews_the_lease(relay: RunningRelay, work: int):
     assert longer["claimedAt"] == short["claimedAt"]
 
 
-def test_an_expired_lease_can_be_claimed_by_another_agent(relay: RunningRelay, work: int):
+def test_an_expired_lease_can_be_claimed_by_another_agent(relay: RunningRelay, work: int) -> None:
     _do(relay, work, "claim", "a", leaseSeconds=1)
 
     eventually(lambda: _do(relay, work, "claim", "b").status_code == 200)
@@ -52,13 +52,13 @@ def test_an_expired_lease_can_be_claimed_by_another_agent(relay: RunningRelay, w
     assert _do(relay, work, "complete", "a").json()["code"] == "not_owner"
 
 
-def test_only_what_is_claimable_can_be_claimed(relay: RunningRelay):
+def test_only_what_is_claimable_can_be_claimed(relay: RunningRelay) -> None:
     plain = relay.send("operator", "a")["id"]
 
     assert _do(relay, plain, "claim", "a").json()["code"] == "not_claimable"
 
 
-def test_only_the_owner_releases_and_completes(relay: RunningRelay, work: int):
+def test_only_the_owner_releases_and_completes(relay: RunningRelay, work: int) -> None:
     _do(relay, work, "claim", "a")
 
     assert _do(relay, work, "release", "b").json()["code"] == "not_owner"
@@ -67,7 +67,7 @@ def test_only_the_owner_releases_and_completes(relay: RunningRelay, work: int):
     assert _do(relay, work, "claim", "b").status_code == 200
 
 
-def test_completing_ends_it_and_the_result_becomes_a_reply(relay: RunningRelay, work: int):
+def test_completing_ends_it_and_the_result_becomes_a_reply(relay: RunningRelay, work: int) -> None:
     _do(relay, work, "claim", "a")
 
     done = _do(relay, work, "complete", "a", result="42 rows moved").json()
@@ -82,7 +82,7 @@ def test_completing_ends_it_and_the_result_becomes_a_reply(relay: RunningRelay, 
     assert _do(relay, work, "claim", "b").json()["code"] == "already_claimed"
 
 
-def test_an_object_as_result_is_a_payload(relay: RunningRelay, work: int):
+def test_an_object_as_result_is_a_payload(relay: RunningRelay, work: int) -> None:
     _do(relay, work, "claim", "a")
     _do(relay, work, "complete", "a", result={"rows": 42})
 
@@ -91,7 +91,9 @@ def test_an_object_as_result_is_a_payload(relay: RunningRelay, work: int):
     assert reply["payload"] == {"rows": 42}
 
 
-def test_open_work_is_shown_to_every_agent_that_matches_however_old(relay: RunningRelay, work: int):
+def test_open_work_is_shown_to_every_agent_that_matches_however_old(
+    relay: RunningRelay, work: int
+) -> None:
     relay.agent("newcomer", tags=["work"])
     relay.send("operator", "newcomer")
 
@@ -104,17 +106,19 @@ def test_open_work_is_shown_to_every_agent_that_matches_however_old(relay: Runni
 
 
 @pytest.mark.parametrize("seconds", [0, 86401, "x", 1.5])
-def test_a_lease_lasts_from_a_second_to_a_day(relay: RunningRelay, work: int, seconds: object):
+def test_a_lease_lasts_from_a_second_to_a_day(
+    relay: RunningRelay, work: int, seconds: object
+) -> None:
     answer = _do(relay, work, "claim", "a", leaseSeconds=seconds)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "leaseSeconds")
 
 
-def test_unknown_agents_claim_nothing(relay: RunningRelay, work: int):
+def test_unknown_agents_claim_nothing(relay: RunningRelay, work: int) -> None:
     assert _do(relay, work, "claim", "ghost").json()["code"] == "agent_not_found"
 
 
-def test_of_64_that_claim_at_once_exactly_one_wins(relay: RunningRelay):
+def test_of_64_that_claim_at_once_exactly_one_wins(relay: RunningRelay) -> None:
     for number in range(64):
         relay.agent(f"racer-{number}", tags=["race"])
     limits = httpx.Limits(max_connections=64)

@@ -19,7 +19,7 @@ def relay(relay_server: RunningRelay) -> RunningRelay:
     return relay_server
 
 
-def test_a_message_has_every_field_of_the_contract(relay: RunningRelay):
+def test_a_message_has_every_field_of_the_contract(relay: RunningRelay) -> None:
     message = relay.send("sender", "a")
 
     assert set(message) == {
@@ -44,7 +44,7 @@ def test_a_message_has_every_field_of_the_contract(relay: RunningRelay):
 )
 def test_every_kind_of_target_reaches_who_it_names(
     relay: RunningRelay, to: str, receivers: list[str]
-):
+) -> None:
     message = relay.send("sender", to)
 
     reached = [agent for agent in ("sender", "a", "b") if relay.inbox(agent)]
@@ -52,7 +52,9 @@ def test_every_kind_of_target_reaches_who_it_names(
     assert message["recipients"] == len(receivers)
 
 
-def test_a_channel_narrows_to_its_subscribers_and_those_without_channels(relay: RunningRelay):
+def test_a_channel_narrows_to_its_subscribers_and_those_without_channels(
+    relay: RunningRelay,
+) -> None:
     ops = relay.send("sender", "broadcast", channel="ops")
     web = relay.send("sender", "broadcast", channel="web")
 
@@ -61,7 +63,7 @@ def test_a_channel_narrows_to_its_subscribers_and_those_without_channels(relay: 
     assert (ops["recipients"], web["recipients"]) == (2, 1)
 
 
-def test_routing_is_resolved_when_a_message_is_read(relay: RunningRelay):
+def test_routing_is_resolved_when_a_message_is_read(relay: RunningRelay) -> None:
     message = relay.send("sender", "tag:later")["id"]
 
     relay.client.patch("/api/agents/a", json={"tags": ["later"]})
@@ -69,7 +71,9 @@ def test_routing_is_resolved_when_a_message_is_read(relay: RunningRelay):
     assert relay.inbox("a") == [message]
 
 
-def test_the_operator_and_the_system_can_send_and_the_operator_receives(relay: RunningRelay):
+def test_the_operator_and_the_system_can_send_and_the_operator_receives(
+    relay: RunningRelay,
+) -> None:
     from_system = relay.send("system", "operator")["id"]
     from_operator = relay.send("operator", "a")["id"]
 
@@ -77,7 +81,7 @@ def test_the_operator_and_the_system_can_send_and_the_operator_receives(relay: R
     assert relay.inbox("a") == [from_operator]
 
 
-def test_an_offline_receiver_is_accepted_and_waits(relay: RunningRelay):
+def test_an_offline_receiver_is_accepted_and_waits(relay: RunningRelay) -> None:
     relay.client.patch("/api/agents/a/status", json={"status": "offline"})
 
     message = relay.send("sender", "a")
@@ -104,13 +108,15 @@ def test_an_offline_receiver_is_accepted_and_waits(relay: RunningRelay):
         ({"from": "sender", "to": "a", "payload": [1]}, 422, "invalid_request"),
     ],
 )
-def test_what_cannot_be_sent(relay: RunningRelay, given: dict[str, object], status: int, code: str):
+def test_what_cannot_be_sent(
+    relay: RunningRelay, given: dict[str, object], status: int, code: str
+) -> None:
     answer = relay.client.post("/api/messages", json={"body": "x", **given})
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_a_removed_receiver_is_refused_with_suggestions(relay: RunningRelay):
+def test_a_removed_receiver_is_refused_with_suggestions(relay: RunningRelay) -> None:
     relay.agent("backend-1")
     relay.agent("backend-2")
     relay.client.delete("/api/agents/backend-1")
@@ -121,7 +127,7 @@ def test_a_removed_receiver_is_refused_with_suggestions(relay: RunningRelay):
     assert (answer.status_code, answer.json()["suggestions"]) == (404, ["backend-2"])
 
 
-def test_the_body_may_have_64_kib_and_no_more(relay: RunningRelay):
+def test_the_body_may_have_64_kib_and_no_more(relay: RunningRelay) -> None:
     fits = {"from": "sender", "to": "a", "body": "é" * (32 * 1024)}
     too_long = {"from": "sender", "to": "a", "body": "é" * (32 * 1024) + "x"}
 
@@ -129,7 +135,7 @@ def test_the_body_may_have_64_kib_and_no_more(relay: RunningRelay):
     assert relay.client.post("/api/messages", json=too_long).status_code == 422
 
 
-def test_a_payload_is_kept_verbatim(relay: RunningRelay):
+def test_a_payload_is_kept_verbatim(relay: RunningRelay) -> None:
     payload = {"z": [1, 2.5, None, True], "a": {"ünï": "\U0001f600", "big": 10**30}, "__": ""}
 
     message = relay.send("sender", "a", payload=payload)
@@ -142,7 +148,7 @@ def test_a_payload_is_kept_verbatim(relay: RunningRelay):
 # -- inbox
 
 
-def test_an_inbox_is_read_by_cursor_oldest_first(relay: RunningRelay):
+def test_an_inbox_is_read_by_cursor_oldest_first(relay: RunningRelay) -> None:
     ids = [relay.send("sender", "a")["id"] for _ in range(5)]
 
     first = relay.client.get("/api/messages?for=a&since=0&limit=2").json()
@@ -155,7 +161,7 @@ def test_an_inbox_is_read_by_cursor_oldest_first(relay: RunningRelay):
     assert relay.inbox("a", sinceId=ids[3]) == [ids[4]]
 
 
-def test_without_since_everything_not_yet_handed_comes_again(relay: RunningRelay):
+def test_without_since_everything_not_yet_handed_comes_again(relay: RunningRelay) -> None:
     ids = [relay.send("sender", "a")["id"] for _ in range(3)]
 
     relay.ack("a", ids[1], "handed")
@@ -164,7 +170,7 @@ def test_without_since_everything_not_yet_handed_comes_again(relay: RunningRelay
     assert relay.inbox("a") == [ids[0], ids[2]]
 
 
-def test_unread_leaves_out_what_was_read(relay: RunningRelay):
+def test_unread_leaves_out_what_was_read(relay: RunningRelay) -> None:
     ids = [relay.send("sender", "a")["id"] for _ in range(3)]
 
     relay.client.post(f"/api/messages/{ids[1]}/read", json={"agentId": "a"})
@@ -172,14 +178,14 @@ def test_unread_leaves_out_what_was_read(relay: RunningRelay):
     assert relay.inbox("a", since=0, unread="true") == [ids[0], ids[2]]
 
 
-def test_an_inbox_can_be_narrowed_to_a_channel(relay: RunningRelay):
+def test_an_inbox_can_be_narrowed_to_a_channel(relay: RunningRelay) -> None:
     relay.send("sender", "a")
     ops = relay.send("sender", "a", channel="ops")["id"]
 
     assert relay.inbox("a", channel="ops") == [ops]
 
 
-def test_the_inbox_of_an_unknown_agent_is_404(relay: RunningRelay):
+def test_the_inbox_of_an_unknown_agent_is_404(relay: RunningRelay) -> None:
     answer = relay.client.get("/api/messages?for=ghost")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "agent_not_found")
@@ -188,14 +194,14 @@ def test_the_inbox_of_an_unknown_agent_is_404(relay: RunningRelay):
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=501", "limit=x", "wait=61", "since=-1", "unread=maybe", "nope=1"]
 )
-def test_wrong_query_parameters_are_422(relay: RunningRelay, query: str):
+def test_wrong_query_parameters_are_422(relay: RunningRelay, query: str) -> None:
     answer = relay.client.get(f"/api/messages?for=a&{query}")
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == query.partition("=")[0]
 
 
-def test_a_long_poll_ends_as_soon_as_something_arrives(relay: RunningRelay):
+def test_a_long_poll_ends_as_soon_as_something_arrives(relay: RunningRelay) -> None:
     found: list[int] = []
     poll = threading.Thread(target=lambda: found.extend(relay.inbox("a", wait=30)))
     poll.start()
@@ -207,7 +213,7 @@ def test_a_long_poll_ends_as_soon_as_something_arrives(relay: RunningRelay):
     assert found == [message]
 
 
-def test_a_long_poll_without_news_ends_after_its_time(relay: RunningRelay):
+def test_a_long_poll_without_news_ends_after_its_time(relay: RunningRelay) -> None:
     started = time.monotonic()
 
     answer = relay.client.get("/api/messages?for=a&since=7&wait=0.3").json()
@@ -216,7 +222,7 @@ def test_a_long_poll_without_news_ends_after_its_time(relay: RunningRelay):
     assert time.monotonic() - started >= 0.3
 
 
-def test_an_expired_message_is_not_delivered_any_more(relay: RunningRelay):
+def test_an_expired_message_is_not_delivered_any_more(relay: RunningRelay) -> None:
     message = relay.send("sender", "a", expiresInSeconds=1)
 
     assert relay.inbox("a") == [message["id"]]
@@ -244,7 +250,7 @@ def test_an_expired_message_is_not_delivered_any_more(relay: RunningRelay):
 )
 def test_everyones_messages_newest_first(
     relay: RunningRelay, query: dict[str, str], bodies: list[str]
-):
+) -> None:
     relay.send("sender", "a", "first", channel="ops")
     relay.send("sender", "tag:web", "second", claimable=True)
     relay.send("operator", "label:Front End", "third: 50% done")
@@ -254,7 +260,7 @@ def test_everyones_messages_newest_first(
     assert [message["body"] for message in messages] == bodies
 
 
-def test_pages_by_before_and_after(relay: RunningRelay):
+def test_pages_by_before_and_after(relay: RunningRelay) -> None:
     ids = [relay.send("sender", "a")["id"] for _ in range(5)]
 
     page = relay.client.get(f"/api/messages?before={ids[4]}&limit=2").json()
@@ -268,7 +274,7 @@ def test_pages_by_before_and_after(relay: RunningRelay):
 # -- threads
 
 
-def test_a_reply_joins_the_thread_and_goes_back_to_the_sender(relay: RunningRelay):
+def test_a_reply_joins_the_thread_and_goes_back_to_the_sender(relay: RunningRelay) -> None:
     question = relay.send("sender", "a")
     given = {"from": "a", "body": "answer", "replyTo": question["id"]}
     answer = relay.client.post("/api/messages", json=given).json()
@@ -281,7 +287,7 @@ def test_a_reply_joins_the_thread_and_goes_back_to_the_sender(relay: RunningRela
     assert relay.receipt(question["id"], "a")["state"] == "replied"
 
 
-def test_deleting_a_message_takes_it_away(relay: RunningRelay):
+def test_deleting_a_message_takes_it_away(relay: RunningRelay) -> None:
     message = relay.send("sender", "a")["id"]
 
     deleted = relay.client.delete(f"/api/messages/{message}")
@@ -293,7 +299,7 @@ def test_deleting_a_message_takes_it_away(relay: RunningRelay):
 
 
 @pytest.mark.parametrize("number", ["0", "999", "x", "-1", "99999999999999999999"])
-def test_a_message_that_does_not_exist_is_404_everywhere(relay: RunningRelay, number: str):
+def test_a_message_that_does_not_exist_is_404_everywhere(relay: RunningRelay, number: str) -> None:
     base, body = f"/api/messages/{number}", {"agentId": "a"}
     answers = [
         relay.client.get(base),
@@ -310,7 +316,7 @@ def test_a_message_that_does_not_exist_is_404_everywhere(relay: RunningRelay, nu
 # -- idempotency
 
 
-def test_the_same_key_gives_the_first_answer_again(relay: RunningRelay):
+def test_the_same_key_gives_the_first_answer_again(relay: RunningRelay) -> None:
     given = {"from": "sender", "to": "a", "body": "once"}
     first = relay.client.post("/api/messages", json=given, headers={"Idempotency-Key": "k1"})
     again = relay.client.post("/api/messages", json={**given, "idempotencyKey": "k1"})
@@ -321,7 +327,7 @@ def test_the_same_key_gives_the_first_answer_again(relay: RunningRelay):
     assert len(relay.inbox("a")) == 1
 
 
-def test_the_same_key_with_another_body_is_a_mismatch(relay: RunningRelay):
+def test_the_same_key_with_another_body_is_a_mismatch(relay: RunningRelay) -> None:
     relay.send("sender", "a", "one", idempotencyKey="k1")
 
     given = {"from": "sender", "to": "a", "body": "two", "idempotencyKey": "k1"}
@@ -330,14 +336,14 @@ def test_the_same_key_with_another_body_is_a_mismatch(relay: RunningRelay):
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
 
 
-def test_keys_of_different_senders_do_not_meet(relay: RunningRelay):
+def test_keys_of_different_senders_do_not_meet(relay: RunningRelay) -> None:
     one = relay.send("sender", "broadcast", idempotencyKey="k1")
     two = relay.send("b", "broadcast", idempotencyKey="k1")
 
     assert one["id"] != two["id"]
 
 
-def test_many_at_once_with_one_key_make_one_message(relay: RunningRelay):
+def test_many_at_once_with_one_key_make_one_message(relay: RunningRelay) -> None:
     given = {"from": "sender", "to": "a", "body": "once", "idempotencyKey": "k"}
     ids: list[int] = []
 
@@ -354,7 +360,7 @@ def test_many_at_once_with_one_key_make_one_message(relay: RunningRelay):
     assert relay.inbox("a") == ids[:1]
 
 
-def test_registering_with_a_key_repeats_its_first_answer(relay: RunningRelay):
+def test_registering_with_a_key_repeats_its_first_answer(relay: RunningRelay) -> None:
     headers = {"Idempotency-Key": "reg"}
     first = relay.client.post("/api/agents", json={"id": "new"}, headers=headers)
     again = relay.client.post("/api/agents", json={"id": "new"}, headers=headers)
@@ -367,7 +373,7 @@ def test_registering_with_a_key_repeats_its_first_answer(relay: RunningRelay):
 # -- guards
 
 
-def test_one_sender_is_slowed_down_but_never_the_operator(start_relay: StartRelay):
+def test_one_sender_is_slowed_down_but_never_the_operator(start_relay: StartRelay) -> None:
     relay = start_relay(AGENT_RELAY_SENDER_LIMIT="3")
     relay.agent("a")
     for _ in range(3):
@@ -383,7 +389,7 @@ def test_one_sender_is_slowed_down_but_never_the_operator(start_relay: StartRela
 
 def test_a_thread_that_runs_in_circles_is_held_until_an_operator_lets_it_through(
     start_relay: StartRelay,
-):
+) -> None:
     relay = start_relay(AGENT_RELAY_LOOP_LIMIT="3")
     relay.agent("a")
     relay.agent("b")
@@ -406,7 +412,7 @@ def test_a_thread_that_runs_in_circles_is_held_until_an_operator_lets_it_through
 
 def test_a_held_message_let_through_reaches_an_agent_that_is_further_already(
     start_relay: StartRelay,
-):
+) -> None:
     relay = start_relay(AGENT_RELAY_LOOP_LIMIT="1")
     relay.agent("a")
     relay.agent("b")
@@ -421,7 +427,7 @@ def test_a_held_message_let_through_reaches_an_agent_that_is_further_already(
     assert relay.inbox("b") == [held]
 
 
-def test_a_word_of_the_operator_frees_a_thread(start_relay: StartRelay):
+def test_a_word_of_the_operator_frees_a_thread(start_relay: StartRelay) -> None:
     relay = start_relay(AGENT_RELAY_LOOP_LIMIT="3")
     relay.agent("a")
     relay.agent("b")

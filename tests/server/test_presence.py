@@ -9,7 +9,9 @@ def _status(relay: RunningRelay, agent_id: str) -> str:
     return str(relay.client.get(f"/api/agents/{agent_id}").json()["status"])
 
 
-def test_a_heartbeat_answers_the_agent_and_404_asks_to_register_again(relay_server: RunningRelay):
+def test_a_heartbeat_answers_the_agent_and_404_asks_to_register_again(
+    relay_server: RunningRelay,
+) -> None:
     relay_server.agent("a")
 
     known = relay_server.client.post("/api/agents/a/heartbeat")
@@ -19,7 +21,7 @@ def test_a_heartbeat_answers_the_agent_and_404_asks_to_register_again(relay_serv
     assert unknown.status_code == 404
 
 
-def test_a_status_is_kept_with_its_detail(relay_server: RunningRelay):
+def test_a_status_is_kept_with_its_detail(relay_server: RunningRelay) -> None:
     relay_server.agent("a")
 
     given = {"status": "waiting", "statusDetail": "for a person"}
@@ -28,7 +30,7 @@ def test_a_status_is_kept_with_its_detail(relay_server: RunningRelay):
     assert (agent["status"], agent["statusDetail"]) == ("waiting", "for a person")
 
 
-def test_one_call_carries_the_heartbeats_of_a_machine(relay_server: RunningRelay):
+def test_one_call_carries_the_heartbeats_of_a_machine(relay_server: RunningRelay) -> None:
     relay_server.agent("a")
     relay_server.agent("b")
 
@@ -42,7 +44,9 @@ def test_one_call_carries_the_heartbeats_of_a_machine(relay_server: RunningRelay
     assert relay_server.client.get("/api/machines/m").json()["status"] == "online"
 
 
-def test_a_silent_agent_goes_offline_and_a_heartbeat_brings_it_back(start_relay: StartRelay):
+def test_a_silent_agent_goes_offline_and_a_heartbeat_brings_it_back(
+    start_relay: StartRelay,
+) -> None:
     relay = start_relay(STALE_TTL_MS="400")
     relay.agent("a")
 
@@ -52,7 +56,9 @@ def test_a_silent_agent_goes_offline_and_a_heartbeat_brings_it_back(start_relay:
     assert _status(relay, "a") == "idle"
 
 
-def test_going_offline_releases_claims_by_silence_and_by_its_own_word(start_relay: StartRelay):
+def test_going_offline_releases_claims_by_silence_and_by_its_own_word(
+    start_relay: StartRelay,
+) -> None:
     relay = start_relay(STALE_TTL_MS="400")
     relay.agent("a")
     work = relay.send("operator", "a", claimable=True)["id"]
@@ -69,7 +75,9 @@ def test_going_offline_releases_claims_by_silence_and_by_its_own_word(start_rela
     assert owner() is None
 
 
-def test_agents_offline_for_long_are_removed_but_never_the_built_in_ones(start_relay: StartRelay):
+def test_agents_offline_for_long_are_removed_but_never_the_built_in_ones(
+    start_relay: StartRelay,
+) -> None:
     relay = start_relay(STALE_TTL_MS="200", OFFLINE_PRUNE_MS="300")
     relay.agent("a")
 
@@ -78,14 +86,14 @@ def test_agents_offline_for_long_are_removed_but_never_the_built_in_ones(start_r
     assert relay.client.get("/api/agents/operator").json()["status"] == "idle"
 
 
-def test_a_silent_machine_goes_offline(start_relay: StartRelay):
+def test_a_silent_machine_goes_offline(start_relay: StartRelay) -> None:
     relay = start_relay(STALE_TTL_MS="300")
     relay.client.put("/api/machines/m", json={"hostname": "box"})
 
     eventually(lambda: relay.client.get("/api/machines/m").json()["status"] == "offline")
 
 
-def test_a_machine_keeps_its_report(relay_server: RunningRelay):
+def test_a_machine_keeps_its_report(relay_server: RunningRelay) -> None:
     report = {
         "hostname": "box",
         "os": "linux",

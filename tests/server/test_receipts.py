@@ -17,7 +17,7 @@ def relay(relay_server: RunningRelay) -> RunningRelay:
     return relay_server
 
 
-def test_a_receiver_that_got_nothing_yet_has_the_state_stored(relay: RunningRelay):
+def test_a_receiver_that_got_nothing_yet_has_the_state_stored(relay: RunningRelay) -> None:
     message = relay.send("operator", "a")["id"]
 
     receipt = relay.receipt(message, "a")
@@ -29,7 +29,7 @@ def test_a_receiver_that_got_nothing_yet_has_the_state_stored(relay: RunningRela
     }
 
 
-def test_a_poll_routes_and_counts_its_attempts(relay: RunningRelay):
+def test_a_poll_routes_and_counts_its_attempts(relay: RunningRelay) -> None:
     message = relay.send("operator", "a")["id"]
 
     relay.inbox("a")
@@ -39,7 +39,7 @@ def test_a_poll_routes_and_counts_its_attempts(relay: RunningRelay):
     assert (receipt["state"], receipt["attempts"]) == ("routed", 2)
 
 
-def test_states_only_move_forward_and_repeats_are_harmless(relay: RunningRelay):
+def test_states_only_move_forward_and_repeats_are_harmless(relay: RunningRelay) -> None:
     message = relay.send("operator", "a")["id"]
     relay.ack("a", message, "in_context", via="thread/queue/add")
 
@@ -53,7 +53,7 @@ def test_states_only_move_forward_and_repeats_are_harmless(relay: RunningRelay):
     assert relay.receipt(message, "a") == before
 
 
-def test_a_failed_handover_is_offered_again_and_can_still_succeed(relay: RunningRelay):
+def test_a_failed_handover_is_offered_again_and_can_still_succeed(relay: RunningRelay) -> None:
     message = relay.send("operator", "a")["id"]
     relay.ack("a", message, "failed", detail="no socket")
 
@@ -63,7 +63,7 @@ def test_a_failed_handover_is_offered_again_and_can_still_succeed(relay: Running
     assert relay.receipt(message, "a")["state"] == "handed"
 
 
-def test_the_cursor_is_the_newest_id_with_nothing_unhanded_before_it(relay: RunningRelay):
+def test_the_cursor_is_the_newest_id_with_nothing_unhanded_before_it(relay: RunningRelay) -> None:
     ids = [relay.send("operator", "a")["id"] for _ in range(3)]
 
     gap = relay.ack("a", ids[1], "handed")["cursor"]
@@ -77,7 +77,7 @@ def test_the_cursor_is_the_newest_id_with_nothing_unhanded_before_it(relay: Runn
     assert agent["cursor"] == ids[2]
 
 
-def test_acknowledging_many_at_once_moves_the_cursor_over_all(relay: RunningRelay):
+def test_acknowledging_many_at_once_moves_the_cursor_over_all(relay: RunningRelay) -> None:
     ids = [relay.send("operator", "a")["id"] for _ in range(300)]
 
     receipts = [{"messageId": number, "state": "handed"} for number in ids]
@@ -86,18 +86,18 @@ def test_acknowledging_many_at_once_moves_the_cursor_over_all(relay: RunningRela
     assert answer.json()["cursor"] == ids[-1]
 
 
-def test_acknowledging_an_unknown_message_harms_nothing(relay: RunningRelay):
+def test_acknowledging_an_unknown_message_harms_nothing(relay: RunningRelay) -> None:
     assert relay.ack("a", 999, "handed")["unknown"] == [999]
 
 
 @pytest.mark.parametrize("state", ["held", "expired", "stored", "lost", None, 1])
-def test_a_session_reports_only_states_of_its_side(relay: RunningRelay, state: Any):
+def test_a_session_reports_only_states_of_its_side(relay: RunningRelay, state: Any) -> None:
     receipts = {"receipts": [{"messageId": 1, "state": state}]}
 
     assert relay.client.post("/api/agents/a/ack", json=receipts).status_code == 422
 
 
-def test_seeing_it_in_context_is_a_proof_of_the_agents_way(relay: RunningRelay):
+def test_seeing_it_in_context_is_a_proof_of_the_agents_way(relay: RunningRelay) -> None:
     message = relay.send("operator", "a")["id"]
     assert relay.client.get("/api/agents/a").json()["lastProofAt"] is None
 
@@ -114,7 +114,7 @@ def _wait(relay: RunningRelay, message: int, state: str, seconds: float) -> dict
     return dict(relay.client.get(query).json())
 
 
-def test_waiting_ends_when_every_receiver_reached_the_state(relay: RunningRelay):
+def test_waiting_ends_when_every_receiver_reached_the_state(relay: RunningRelay) -> None:
     message = relay.send("operator", "tag:t")["id"]
     answers: list[dict[str, Any]] = []
     waiting = threading.Thread(
@@ -134,14 +134,14 @@ def test_waiting_ends_when_every_receiver_reached_the_state(relay: RunningRelay)
     }
 
 
-def test_waiting_ends_with_its_time_when_one_receiver_is_behind(relay: RunningRelay):
+def test_waiting_ends_with_its_time_when_one_receiver_is_behind(relay: RunningRelay) -> None:
     message = relay.send("operator", "tag:t")["id"]
     relay.ack("a", message, "handed")
 
     assert _wait(relay, message, "handed", 0.2)["reached"] is False
 
 
-def test_a_message_for_nobody_never_reaches_a_state(relay: RunningRelay):
+def test_a_message_for_nobody_never_reaches_a_state(relay: RunningRelay) -> None:
     message = relay.send("operator", "tag:nobody")["id"]
 
     assert _wait(relay, message, "routed", 0.1)["reached"] is False
@@ -150,7 +150,7 @@ def test_a_message_for_nobody_never_reaches_a_state(relay: RunningRelay):
 # -- explain and route
 
 
-def test_explain_tells_who_matched_and_why_others_did_not(relay: RunningRelay):
+def test_explain_tells_who_matched_and_why_others_did_not(relay: RunningRelay) -> None:
     relay.agent("c", tags=["t"], channels=["other"])
     message = relay.send("a", "tag:t", channel="ops")["id"]
     relay.agent("d", tags=["t"])
@@ -168,7 +168,7 @@ def test_explain_tells_who_matched_and_why_others_did_not(relay: RunningRelay):
     assert explained["held"] is None
 
 
-def test_route_answers_before_sending(relay: RunningRelay):
+def test_route_answers_before_sending(relay: RunningRelay) -> None:
     candidates = relay.client.get("/api/route?to=tag:t").json()["candidates"]
     nobody = relay.client.get("/api/route?to=ghost")
     malformed = relay.client.get("/api/route?to=tag:")
@@ -178,7 +178,7 @@ def test_route_answers_before_sending(relay: RunningRelay):
     assert malformed.status_code == 422
 
 
-def test_a_message_costs_one_row_for_any_number_of_receivers(relay: RunningRelay):
+def test_a_message_costs_one_row_for_any_number_of_receivers(relay: RunningRelay) -> None:
     for number in range(30):
         relay.agent(f"many-{number}", tags=["many"])
 

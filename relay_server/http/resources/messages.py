@@ -10,7 +10,7 @@ from relay_server.http import schemas
 from relay_server.http.answer import send, send_nothing
 from relay_server.services.claims import ClaimService
 from relay_server.services.explain import ExplainService
-from relay_server.services.reading import InboxQuery, IsGone, ReadingService
+from relay_server.services.reading import InboxQuery, ReadingService
 from relay_server.services.receipts import ReceiptService
 from relay_server.services.sending import Sender, message_not_found, parse_to
 from relay_server.wire import REPLAYED_HEADER, ReceiptState
@@ -29,11 +29,6 @@ def _id(text: str) -> int:
     if number is None:
         raise message_not_found(text[:40])
     return number
-
-
-def _is_gone(request: Request) -> IsGone:
-    gone: IsGone = request.env.get("waitress.client_disconnected", lambda: False)
-    return gone
 
 
 class Messages:
@@ -73,7 +68,7 @@ class Messages:
             wait_seconds=query.wait(),
             instance=requests.instance(request),
         )
-        return self._reading.inbox(wanted, _is_gone(request))
+        return self._reading.inbox(wanted, requests.is_gone(request))
 
     def _search(self, request: Request) -> dict[str, Any]:
         query = requests.Query(request, _SEARCH)
@@ -110,7 +105,9 @@ class Message:
                 raise InvalidRequest.of([("for", "must say which state to wait for")])
             send(response, self._reading.get(number))
             return
-        answer = self._reading.wait_for(number, ReceiptState(wanted), wait, _is_gone(request))
+        answer = self._reading.wait_for(
+            number, ReceiptState(wanted), wait, requests.is_gone(request)
+        )
         send(response, answer)
 
     def on_delete(self, request: Request, response: Response, message_id: str) -> None:

@@ -49,7 +49,11 @@ class MachineStream:
         query = requests.Query(request, ("agent", "machine"))
         agents = query.texts("agent", schemas.AGENT)
         stream = self._service.open(agents, query.text("machine"))
-        _start(response, self._service.frames(stream), lambda: self._service.close(stream))
+        _start(
+            response,
+            self._service.frames(stream, requests.is_gone(request)),
+            lambda: self._service.close(stream),
+        )
 
 
 class StreamPath:
@@ -73,7 +77,7 @@ class Events:
         query = requests.Query(request, ("types",))
         types = frozenset(name.removesuffix(".*") for name in query.texts("types"))
         subscription = self._service.open_events(types, _last_event_id(request))
-        frames = self._service.event_frames(subscription)
+        frames = self._service.event_frames(subscription, requests.is_gone(request))
         _start(response, frames, lambda: self._service.close_events(subscription))
 
 
