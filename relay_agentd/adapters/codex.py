@@ -4,7 +4,7 @@
     server with a queue           -> thread/queue/add (a turn of its own, in order)
     older server, thread is idle  -> turn/start
 
-Owns the connection, nothing durable; `codex_follower` listens. The proof of a delivery is the user
+Owns the connection; `codex_follower` listens. The proof of a delivery is the user
 message that carries its id. Runs on the daemon's event loop only.
 """
 
@@ -22,6 +22,7 @@ from relay_agentd.adapters.base import Delivery, Outcome, SessionPort
 from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused, connect
 from relay_agentd.adapters.codex_follower import Followed, Memory, ThreadFollower
 from relay_agentd.adapters.codex_history import holds
+from relay_agentd.adapters.codex_welcomed import Welcomed
 from relay_agentd.backoff import Backoff
 from relay_launchers.codex import protocol
 from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
@@ -39,12 +40,10 @@ class CodexAdapter:
     """A Codex session on its own app-server (`relay_agentd.adapters.base.Adapter`)."""
 
     def __init__(self, port: SessionPort, socket: Path, *, client_version: str = "0") -> None:
-        self.ready = asyncio.Event()
-        """Set once connected: the terminal may attach, and nothing it does is missed."""
         self._port = port
         self._socket = socket
         self._client_version = client_version
-        self._memory = Memory()
+        self._memory = Memory(welcomed=Welcomed(port.folder))
         self._follower: ThreadFollower | None = None
         self._has_queue = True
         self._push_order = asyncio.Lock()
@@ -110,7 +109,6 @@ class CodexAdapter:
             await connection.call(protocol.initialize(self._client_version))
             await connection.announce("initialized")
             await follower.begin()
-            self.ready.set()
             await receiving
         finally:
             self._follower = None

@@ -11,7 +11,7 @@ event loop only.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +20,12 @@ from typing import Any
 from relay_agentd.adapters.base import SessionPort
 from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused
 from relay_agentd.adapters.codex_history import entered, queued
+from relay_agentd.adapters.codex_welcomed import Welcomed
 from relay_launchers.codex import protocol
 from relay_launchers.codex.policy import ResumePolicy
 from relay_launchers.codex.protocol import (
     Event,
+    Request,
     StatusChanged,
     Thread,
     ThreadClosed,
@@ -66,6 +68,7 @@ class Followed:
 class Memory:
     """What outlives a connection."""
 
+    welcomed: Welcomed
     opened: str | None = None
     """The conversation last reported to the supervisor."""
     unproved: set[str] = field(default_factory=set)
@@ -91,9 +94,9 @@ class ThreadFollower:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
-        """Take up the conversation that runs already, after a restart of the daemon. Raises Lost.
-
-        Where several are loaded, the one with the latest sign of life is on the terminal.
+        """Take up the conversation that runs already: another daemon's, or one that was quicker
+        than us. Where several are loaded, the one with the latest sign of life is on the terminal.
+        Raises Lost.
         """
         answer = await self.connection.call(protocol.list_loaded())
         threads = [
@@ -103,7 +106,7 @@ class ThreadFollower:
         ]
         if threads and self.followed is None:
             thread = max(threads, key=lambda each: (each.recency, each.id))
-            self._settle(self._follow(thread))
+            await self._welcome(self._follow(thread))
 
     async def end(self) -> None:
         """Stop all work beside the receiving."""
@@ -224,20 +227,22 @@ class ThreadFollower:
             await self._welcome(self._follow(thread))
 
     async def _welcome(self, followed: Followed) -> None:
-        """What a conversation gets when it comes onto the terminal, before any message."""
-        requests = []
-        if self._policy is not None:
-            settings = self._policy.thread_settings()
-            requests.append(protocol.change_settings(followed.id, settings))
-        if introduction := self._port.introduction():
-            requests.append(protocol.tell_silently(followed.id, introduction))
-        for request in requests:
-            try:
-                await self.connection.call(request)
-            except Refused as refusal:
-                log.warning("codex refused %s: %s", request[0], refusal)
+        """What a conversation gets once in a session, before any message."""
+        if followed.id not in self._memory.welcomed:
+            for request in self._welcoming(followed.id):
+                try:
+                    await self.connection.call(request)
+                except Refused as refusal:
+                    log.warning("codex refused %s: %s", request[0], refusal)
+            self._memory.welcomed.add(followed.id)
         if self.followed is followed:
             self._settle(followed)
+
+    def _welcoming(self, thread_id: str) -> Iterator[Request]:
+        if self._policy is not None:
+            yield protocol.change_settings(thread_id, self._policy.thread_settings())
+        if introduction := self._port.introduction():
+            yield protocol.tell_silently(thread_id, introduction)
 
     def _subscribe_soon(self, followed: Followed, tries: int) -> None:
         if not (followed.is_subscribed or followed.is_subscribing):

@@ -83,11 +83,6 @@ class Attached:
         self.adapter = CodexAdapter(port, socket)
         self._running = asyncio.run_coroutine_threadsafe(self.adapter.run(), self._loop)
 
-    def wait_ready(self) -> None:
-        """Waits until the terminal may attach."""
-        ready = asyncio.run_coroutine_threadsafe(self.adapter.ready.wait(), self._loop)
-        assert ready.result(20)
-
     def wait_opened(self, count: int = 1) -> str:
         """Waits for the terminal's thread; its id."""
         eventually(lambda: len(self.port.opens) >= count, 20)
@@ -100,6 +95,10 @@ class Attached:
             return await asyncio.gather(*(self.adapter.push(each) for each in deliveries))
 
         return asyncio.run_coroutine_threadsafe(all_of_them(), self._loop).result(30)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Pushes until it is taken, as the courier does."""
+        eventually(lambda: self.push(delivery) == [Outcome.HANDED], 20)
 
     def find_evidence(self, delivery: Delivery) -> bool | None:
         found = self.adapter.find_evidence(delivery)

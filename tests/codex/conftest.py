@@ -60,6 +60,7 @@ class Stage:
         assert self.plan is not None
         self.open_terminal(self.plan.provider)
         attached.wait_opened()
+        eventually(lambda: attached.port.times_ready, 20)
         self.terminal.wait_for_text(READY["codex"])
         return attached
 
@@ -69,12 +70,12 @@ class Stage:
         """Start the app-server and an adapter on it."""
         self.plan = plan = self.make_plan(approval, arguments)
         assert plan.helper is not None
+        assert plan.helper_socket is not None
         for path, content in plan.files.items():
             path.write_text(content)
         self.servers.append(_spawn(plan.helper, self.home.runtime / "app-server.log"))
-        attached = self.attach()
-        attached.wait_ready()
-        return attached
+        eventually(plan.helper_socket.is_socket, 20)
+        return self.attach()
 
     def attach(self) -> Attached:
         """An adapter on the running app-server."""
@@ -102,6 +103,9 @@ class Stage:
             terminal.close()
         for attached in self.attached:
             attached.close()
+        for path in self.port.folder.iterdir():
+            if not path.is_symlink():
+                path.unlink()
         for server in self.servers:
             _end(server)
         self.terminals, self.attached, self.servers = [], [], []

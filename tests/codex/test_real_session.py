@@ -9,6 +9,7 @@ from relay_server.wire import AgentStatus, Reachability
 from tests.codex.bench import a_delivery
 from tests.codex.conftest import Stage
 from tests.support.processes import expect_none
+from tests.support.providers import READY
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.real_cli
@@ -61,7 +62,7 @@ def test_a_new_daemon_finds_what_waits_in_the_queue(stage: Stage) -> None:
 def test_a_new_daemon_delivers_to_a_session_that_had_no_turn(stage: Stage) -> None:
     stage.start()
     again = stage.reattach()
-    again.wait_opened()
+    eventually(lambda: again.port.times_ready, 20)
 
     again.push(a_delivery(4, "hello"))
 
@@ -87,7 +88,7 @@ def test_new_makes_another_conversation_of_the_same_terminal(stage: Stage) -> No
     stage.terminal.submit("/new")
 
     second = attached.wait_opened(2)
-    attached.push(a_delivery(6, "to the new one"))
+    attached.deliver(a_delivery(6, "to the new one"))
     stage.wait_shown(6)
     assert second != first
     assert stage.model.user_texts() == ["[msg:6] from backend-agent: to the new one"]
@@ -141,7 +142,7 @@ def test_a_conversation_resumed_inside_the_terminal_is_followed(stage: Stage) ->
     stage.terminal.press("Enter")
 
     eventually(lambda: attached.port.opens[-1] == first, 10, message=stage.terminal.screen)
-    attached.push(a_delivery(10, "back again"))
+    attached.deliver(a_delivery(10, "back again"))
     stage.wait_shown(10)
     assert stage.model.user_texts()[0] == "remember this"
 
@@ -161,6 +162,37 @@ def test_the_introduction_is_told_before_the_first_message_and_starts_no_turn(
     assert told.count(stage.port.text) == 1
     assert told.index(stage.port.text) < told.index("[msg:11]")
     assert stage.model.user_texts() == ["[msg:11] from backend-agent: hello"]
+
+
+def test_another_daemon_does_not_introduce_the_session_again(stage: Stage) -> None:
+    stage.port.text = "You are agent box-codex-project-12345678 on the relay."
+    stage.start()
+    again = stage.reattach()
+    again.wait_opened()
+    eventually(lambda: again.port.times_ready)
+
+    again.push(a_delivery(12, "hello"))
+    stage.wait_shown(12)
+
+    told = json.dumps(stage.model.main_requests[-1].body["input"])
+    assert told.count(stage.port.text) == 1
+
+
+def test_a_terminal_quicker_than_the_daemon_is_introduced_all_the_same(stage: Stage) -> None:
+    stage.port.text = "You are agent box-codex-project-12345678 on the relay."
+    stage.start_server().close()
+    assert stage.plan is not None
+    stage.open_terminal(stage.plan.provider)
+    stage.terminal.wait_for_text(READY["codex"])
+
+    late = stage.attach()
+    late.wait_opened()
+    eventually(lambda: late.port.times_ready)
+    late.push(a_delivery(13, "hello"))
+
+    stage.wait_shown(13)
+    told = json.dumps(stage.model.main_requests[-1].body["input"])
+    assert told.count(stage.port.text) == 1
 
 
 def test_busy_and_idle_are_reported_as_they_come(stage: Stage) -> None:
