@@ -41,12 +41,11 @@ _REMEMBERED_SECONDS: Final = 30 * 86400
 _MCP: Final = "relay_agentd.mcp_server"
 
 
-def run(settings: Settings, paths: Paths | None = None) -> int:
+def run_daemon(settings: Settings, paths: Paths) -> int:
     """Serve until SIGTERM or SIGINT; the exit status.
 
     Raises: AlreadyRunning, StoreUnusable, FolderUnsafe.
     """
-    paths = paths or Paths.default()
     for folder in (paths.state, paths.logs, paths.runtime):
         make_private(folder)
     with _only_one(paths.lock_file):
