@@ -12,6 +12,7 @@ export function suggestTargets(agents, text) {
       value: agent.id,
       kind: "agent",
       name: agentName(agent),
+      title: agentName(agent) === agent.id ? "" : agentName(agent),
       detail: [agent.status, agent.project, agent.machine].filter(Boolean).join(" · "),
     })),
     ...grouped(people, "label", (agent) => (agent.label ? [agent.label] : [])),

@@ -85,6 +85,23 @@ def test_a_target_nobody_matches_is_said_before_sending(dashboard: Page, api: ht
     expect(dashboard.get_by_text("Nobody matches now.")).to_be_visible()
 
 
+def test_half_a_word_is_no_mistake_while_its_completions_are_open(
+    dashboard: Page, api: httpx.Client
+) -> None:
+    register(api, "codex-1")
+    expect(agent_row(dashboard, "codex-1")).to_be_visible()
+
+    with dashboard.expect_response("**/api/route?to=cod"):
+        target_field(dashboard).fill("cod")
+    expect(dashboard.get_by_role("listbox").get_by_role("option")).to_be_visible()
+    expect(dashboard.locator(".preview")).to_be_empty()
+    body_field(dashboard).focus()
+
+    expect(dashboard.locator(".preview")).to_contain_text("cod is registered")
+    dashboard.locator(".preview").get_by_role("button", name="codex-1").click()
+    expect(target_field(dashboard)).to_have_value("codex-1")
+
+
 def test_a_refused_message_stays_in_the_box_and_says_why(
     dashboard: Page, api: httpx.Client
 ) -> None:

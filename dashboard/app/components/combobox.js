@@ -1,17 +1,19 @@
 /** A text field with suggestions, after the ARIA combobox pattern: arrows, Enter, Tab, Escape. */
-import { useId, useState } from "../../vendor/preact-hooks.js";
+import { useEffect, useId, useState } from "../../vendor/preact-hooks.js";
 import { html } from "../html.js";
 import { Name } from "./text.js";
 
 /**
  * @param {{value: string, options: {value: string, kind: string, detail: string}[],
- *          onInput: (text: string) => void, inputRef: object, label: string}} props
+ *          onInput: (text: string) => void, onToggle: (isOpen: boolean) => void,
+ *          inputRef: object, label: string}} props
  */
-export function Combobox({ value, options, onInput, inputRef, label, placeholder, invalid }) {
+export function Combobox({ value, options, onInput, onToggle, inputRef, label, placeholder, invalid }) {
   const listId = useId();
   const [isOpen, setOpen] = useState(false);
   const [active, setActive] = useState(-1);
   const shown = isOpen && options.length > 0;
+  useEffect(() => onToggle(shown), [shown]);
 
   const choose = (option) => {
     onInput(option.value);
@@ -73,7 +75,10 @@ export function Combobox({ value, options, onInput, inputRef, label, placeholder
               onMouseDown=${(event) => event.preventDefault()}
               onClick=${() => choose(option)}
             >
-              <${Name} class="option-name">${option.value}<//>
+              <span>
+                ${option.title && html`<${Name} class="option-title">${option.title}<//>`}
+                <${Name} class="option-name">${option.value}<//>
+              </span>
               <span class="option-detail"><${Name}>${option.detail}<//></span>
             </li>
           `,

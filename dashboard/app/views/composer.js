@@ -1,5 +1,5 @@
 /** The box to write in: target with completion, who will get it, the words, how urgent. */
-import { useEffect, useRef } from "../../vendor/preact-hooks.js";
+import { useEffect, useRef, useState } from "../../vendor/preact-hooks.js";
 import { suggestTargets } from "../completion.js";
 import { Combobox } from "../components/combobox.js";
 import { Icon } from "../components/icon.js";
@@ -17,6 +17,7 @@ export function Composer() {
   const target = useRef(null);
   const text = useRef(null);
   const focus = drafts.focusRequest.value;
+  const [isChoosing, setChoosing] = useState(false);
 
   useEffect(() => {
     if (focus.count) (focus.field === "to" ? target : text).current.focus();
@@ -42,12 +43,13 @@ export function Composer() {
           inputRef=${target}
           invalid=${drafts.preview.value?.error !== undefined}
           onInput=${(value) => drafts.edit({ to: value })}
+          onToggle=${setChoosing}
         />
         <button type="button" class="button quiet icon-only sheet-close" aria-label="Close" onClick=${() => (drafts.open.value = false)}>
           <${Icon} name="close" />
         </button>
       </div>
-      <${Preview} />
+      <${Preview} isChoosing=${isChoosing} />
       ${replyTo && html`
         <p class="replying">
           <${Icon} name="reply" />Replying to #${replyTo}
@@ -84,10 +86,10 @@ export function Composer() {
   `;
 }
 
-/** Says before sending who will get it. */
-function Preview() {
+/** Says before sending who will get it. Half a word, with its completions open, is no mistake. */
+function Preview({ isChoosing }) {
   const preview = drafts.preview.value;
-  if (!preview) return html`<p class="preview" role="status"></p>`;
+  if (!preview || (preview.error && isChoosing)) return html`<p class="preview" role="status"></p>`;
   if (preview.error) return html`<${Refused} ...${preview} />`;
   const { candidates } = preview;
   if (!candidates.length) {

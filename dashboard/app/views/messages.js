@@ -1,7 +1,7 @@
 /** The stream of messages: oldest on top, newest kept in sight unless somebody scrolled up. */
 import { useEffect, useLayoutEffect, useRef, useState } from "../../vendor/preact-hooks.js";
 import { Icon } from "../components/icon.js";
-import { Empty, Failure, Loading, Name } from "../components/text.js";
+import { Ago, Empty, Failure, Loading, Name } from "../components/text.js";
 import { writeTo } from "../draft.js";
 import { REACH_LABELS, STATUS_LABELS, plural } from "../format.js";
 import { html } from "../html.js";
@@ -133,8 +133,10 @@ function AgentFacts({ agent }) {
     ["Tags", agent.tags?.join(", ")],
     ["Capabilities", agent.capabilities?.join(", ")],
     ["Channels", agent.channels?.join(", ")],
-    ["Reached", REACH_LABELS[agent.reachability]],
-    ["May act", agent.approvalMode],
+    ["Messages", REACH_LABELS[agent.reachability]],
+    ["Last proof of it", agent.lastProofAt && html`<${Ago} at=${agent.lastProofAt} />`],
+    ["Last seen", agent.lastSeenAt && html`<${Ago} at=${agent.lastSeenAt} />`],
+    ["Approval mode", agent.approvalMode],
   ].filter(([, value]) => value);
   return html`
     <dl class="facts">
