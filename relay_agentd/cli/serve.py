@@ -11,7 +11,7 @@ def serve_command() -> int:
 
     `run` and `up` start it in the background when it is not there; a service unit runs this.
     """
-    from relay_agentd.daemon import run
+    from relay_agentd.daemon import run_daemon
 
     here = machine.here()
-    return run(here.settings, here.paths)
+    return run_daemon(here.settings, here.paths)

@@ -21,7 +21,7 @@ def wait_for_end() -> None:
 
 
 def end_late_and_orderly() -> None:
-    """Counts the signals it gets; the first INT or TERM is only noted, a second ends it."""
+    """Notes the signals it gets; only the end of its input ends it."""
     seen: list[str] = []
 
     def note(signum: int, _frame: object) -> None:
@@ -31,8 +31,8 @@ def end_late_and_orderly() -> None:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, note)
     say(f"READY {os.getpid()}")
-    for _line in sys.stdin:
-        sys.exit(9)
+    sys.stdin.read()
+    sys.exit(9)
 
 
 def full_screen() -> None:
