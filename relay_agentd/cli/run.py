@@ -9,11 +9,7 @@ from relay_agentd.cli import machine
 from relay_server.wire import ApprovalMode
 
 
-@click.command(
-    "run",
-    short_help="Run Claude Code or Codex in this terminal, on the relay.",
-    context_settings={"allow_interspersed_args": False},
-)
+@click.command("run", short_help="Run Claude Code or Codex in this terminal, on the relay.")
 @click.option(
     "--approval",
     type=click.Choice([mode.value for mode in ApprovalMode]),
