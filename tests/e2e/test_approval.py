@@ -6,7 +6,6 @@ import pytest
 
 from tests.e2e.stack import Session, Stack, tool
 from tests.support.providers import CliName
-from tests.support.wait import eventually
 
 pytestmark = [pytest.mark.real_cli, pytest.mark.timeout(180)]
 
@@ -56,7 +55,8 @@ def test_read_only_refuses_still_when_the_daemon_is_gone(stack: Stack, name: Cli
 def test_the_relays_tools_work_without_a_prompt(stack: Stack, name: CliName, mode: str) -> None:
     session = stack.session(name, options=("--approval", mode))
 
-    session.terminal.submit(tool("relay_send", to="operator", body="for you") + " [[say: sent]]")
+    session.terminal.submit(tool("relay_send", to="operator", body="for you"))
 
-    session.terminal.wait_for_text("^. sent", within=40)
-    eventually(lambda: _operators_mail(stack) == ["for you"])
+    # The stand-in's final answer repeats what the tool said.
+    session.model.wait_for(lambda request: "Sent as message" in str(request.step), within=40)
+    assert _operators_mail(stack) == ["for you"]
