@@ -17,7 +17,7 @@ ENTRY_POINT_GROUP = "agent_relay.providers"
 _BUILT_IN = {"claude": "relay_launchers.claude", "codex": "relay_launchers.codex"}
 
 
-class UnknownProvider(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class UnknownProvider(Exception):
     """No provider has that name; the message lists those there are."""
 
 
