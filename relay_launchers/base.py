@@ -20,7 +20,7 @@ CONTROL_VARIABLE = "AGENT_RELAY_CONTROL"
 FOLDER_VARIABLE = "AGENT_RELAY_SESSION_DIR"
 
 
-class ProviderNotFound(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class ProviderNotFound(Exception):
     """No usable binary; the message says how to mend it."""
 
 
