@@ -118,7 +118,7 @@ async def call_tool(
         return ToolResult(_explain(refusal, arguments), is_error=True)
 
 
-class _BadArgument(Exception):  # noqa: N818 - reads as what happened
+class _BadArgument(Exception):
     """The model called the tool wrongly."""
 
 
