@@ -37,7 +37,7 @@ class SessionEvent(StrEnum):
     GAVE_UP = "gave up"
 
 
-class WrongTransition(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class WrongTransition(Exception):
     """A caller's mistake: the event means nothing in that state."""
 
 
