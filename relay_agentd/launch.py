@@ -47,17 +47,17 @@ _FAREWELL_SECONDS = 2.0
 _POLL_SECONDS = 0.01
 
 
-class LaunchFailed(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class LaunchFailed(AgentdError):
     """The session could not be started."""
 
 
-class ProviderMissing(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class ProviderMissing(AgentdError):
     """The provider's program is not there, as a shell would report it."""
 
     exit_status = 127
 
 
-class ProviderUnknown(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class ProviderUnknown(AgentdError):
     """There is no such provider: wrong use."""
 
     exit_status = 2
@@ -238,7 +238,7 @@ def _become(command: Command) -> NoReturn:
     """An invocation that is no session: run it as if we had never been there."""
     os.chdir(command.cwd)
     try:
-        os.execve(command.argv[0], command.argv, dict(command.environment))  # noqa: S606
+        os.execve(command.argv[0], command.argv, dict(command.environment))
     except OSError as error:
         raise ProviderMissing(f"cannot start {command.argv[0]}: {error.strerror}") from error
 
