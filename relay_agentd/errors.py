@@ -24,7 +24,7 @@ class AgentdError(Exception):
     exit_status: ClassVar[int] = 1
 
 
-class SettingsInvalid(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class SettingsInvalid(AgentdError):
     """One or more settings do not parse; `problems` has a line for each."""
 
     exit_status = 2
@@ -34,19 +34,19 @@ class SettingsInvalid(AgentdError):  # noqa: N818 - reads as a sentence where it
         self.problems = tuple(problems)
 
 
-class FolderUnsafe(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class FolderUnsafe(AgentdError):
     """A private folder is not ours alone."""
 
     exit_status = 3
 
 
-class StoreUnusable(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class StoreUnusable(AgentdError):
     """The daemon's database is corrupt, read-only, locked or newer than this program."""
 
     exit_status = 3
 
 
-class AlreadyRunning(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class AlreadyRunning(AgentdError):
     """Another daemon owns this state folder."""
 
     exit_status = 4
@@ -56,7 +56,7 @@ class AlreadyRunning(AgentdError):  # noqa: N818 - reads as a sentence where it 
         self.pid = pid
 
 
-class RelayUnreachable(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class RelayUnreachable(AgentdError):
     """The relay did not answer: not started, no network, or it died in between."""
 
     exit_status = 3
@@ -66,7 +66,7 @@ class RelayUnreachable(AgentdError):  # noqa: N818 - reads as a sentence where i
         self.url = url
 
 
-class RelayRefused(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class RelayRefused(AgentdError):
     """The relay answered with a problem object; `code` is its stable word."""
 
     exit_status = 4
@@ -83,13 +83,13 @@ class RelayRefused(AgentdError):  # noqa: N818 - reads as a sentence where it is
         return self.status == 429 or self.status >= 500
 
 
-class DaemonUnreachable(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class DaemonUnreachable(AgentdError):
     """Nobody answers on the control socket."""
 
     exit_status = 3
 
 
-class ControlRefused(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class ControlRefused(AgentdError):
     """The daemon refused a control request; `code` is a stable word."""
 
     exit_status = 4
