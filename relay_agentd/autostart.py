@@ -82,7 +82,7 @@ _OF_ONE_SESSION = frozenset(
 )
 
 
-class StartFailed(AgentdError):  # noqa: N818 - reads as a sentence where it is raised
+class StartFailed(AgentdError):
     """A background program did not come up; the message has its last words."""
 
     exit_status = 3
