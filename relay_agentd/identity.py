@@ -25,8 +25,8 @@ def host_name() -> str:
 def project_name(cwd: Path) -> str:
     """The git top folder's name, else the folder's."""
     for folder in (cwd, *cwd.parents):
-        # A worktree and a submodule have a file there.
-        if (folder / ".git").exists():
+        # A worktree and a submodule have a file there; an empty folder makes no repository.
+        if (folder / ".git").is_file() or (folder / ".git" / "HEAD").exists():
             return folder.name or "root"
     return cwd.name or "root"
 

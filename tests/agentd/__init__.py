@@ -1,0 +1,1 @@
+"""The daemon core: rules, store, processes, sessions, relay link, control socket."""

@@ -1,0 +1,114 @@
+"""Processes are (pid, creation time), and nothing but our own is ended."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from relay_agentd.process import ProcessId, find_leftovers, send_signal, terminate, wait_gone
+from relay_launchers.base import SESSION_VARIABLE
+from tests.support.wait import eventually
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts programs that the test's end kills."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def _start(*argv: str, **environment: str) -> "subprocess.Popen[bytes]":
+        env = {**os.environ, **environment}
+        started.append(subprocess.Popen(argv, env=env, stdout=subprocess.PIPE))
+        return started[-1]
+
+    yield _start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def _identity(child: "subprocess.Popen[bytes]") -> ProcessId:
+    found = ProcessId.of(child.pid)
+    assert found is not None
+    return found
+
+
+def test_process_with_the_same_pid_and_another_time_is_not_signalled(start: Start) -> None:
+    child = start("sleep", "60")
+    stranger = ProcessId(child.pid, _identity(child).created - 60)
+
+    assert not stranger.is_alive()
+    assert not send_signal(stranger, signal.SIGKILL)
+    assert child.poll() is None
+
+
+def test_zombie_does_not_live(start: Start) -> None:
+    child = start("sleep", "60")
+    process = _identity(child)
+    child.kill()
+
+    assert eventually(lambda: not process.is_alive())
+    assert child.returncode is None
+
+
+async def _gone_after_kill(child: "subprocess.Popen[bytes]") -> None:
+    waiting = asyncio.create_task(wait_gone(_identity(child)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    child.kill()
+    async with asyncio.timeout(5):
+        await waiting
+
+
+def test_end_of_a_process_is_noticed(start: Start) -> None:
+    asyncio.run(_gone_after_kill(start("sleep", "60")))
+
+
+def test_end_of_a_process_is_noticed_without_pidfd(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_agentd.process._HAS_PIDFD", False)
+
+    asyncio.run(_gone_after_kill(start("sleep", "60")))
+
+
+def test_process_that_ignores_term_is_killed_after_its_grace(start: Start) -> None:
+    child = start(
+        sys.executable,
+        "-c",
+        "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('ready', flush=True); time.sleep(60)",
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+
+    asyncio.run(terminate([_identity(child)], grace=0.2))
+
+    assert child.wait(5) == -signal.SIGKILL
+
+
+def test_process_gets_the_time_to_end_in_order(start: Start) -> None:
+    child = start("sleep", "60")
+
+    asyncio.run(terminate([_identity(child)], grace=5.0))
+
+    assert child.wait(5) == -signal.SIGTERM
+
+
+def test_only_our_own_programs_of_the_session_are_left_overs(start: Start, tmp_path: Path) -> None:
+    program = tmp_path / "mcp_pipe.py"
+    program.write_text("import time\ntime.sleep(60)\n")
+    ours = start(sys.executable, str(program), **{SESSION_VARIABLE: "00000000000000aa"})
+    start(sys.executable, str(program), **{SESSION_VARIABLE: "00000000000000bb"})
+    start("sleep", "61", **{SESSION_VARIABLE: "00000000000000aa"})
+
+    def found() -> list[ProcessId]:
+        return find_leftovers("00000000000000aa", ["mcp_pipe.py"])
+
+    assert eventually(found) == [_identity(ours)]
