@@ -59,12 +59,10 @@ def advance(
     if state is S.FAILED:
         if receipt.is_taken:
             return receipt
-        return replace(
-            receipt,
-            state=S.FAILED,
-            via=via or receipt.via,
-            detail=detail or receipt.detail,
+        failed = replace(
+            receipt, state=S.FAILED, via=via or receipt.via, detail=detail or receipt.detail
         )
+        return receipt if failed == receipt else failed
     if RANK[state] < RANK[receipt.state]:
         return receipt
     if state is receipt.state or (state is S.ROUTED and receipt.state is S.FAILED):

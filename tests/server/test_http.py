@@ -29,7 +29,9 @@ def _is_problem(answer: httpx.Response, status: int, code: str) -> bool:
     )
 
 
-def _post(relay: RunningRelay, raw: bytes, content_type: str = "application/json"):
+def _post(
+    relay: RunningRelay, raw: bytes, content_type: str = "application/json"
+) -> httpx.Response:
     headers = {"Content-Type": content_type}
     return relay.client.post("/api/messages", content=raw, headers=headers)
 
