@@ -50,7 +50,7 @@ _BYPASSES: Final = _words("--dangerously-skip-permissions --allow-dangerously-sk
 # The person's own word on approvals.
 _PERMISSIONS: Final = _BYPASSES | _words("""
     --permission-mode --allowedTools --allowed-tools --disallowedTools --disallowed-tools --tools
-    --permission-prompt-tool --permission-prompts --restricted
+    --permission-prompt-tool --permission-prompts --restricted --settings --setting-sources
 """)
 # These switch hooks or plugins off, and so the gate.
 _UNGATED: Final = _words("--bare --safe-mode")

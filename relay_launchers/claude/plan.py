@@ -30,6 +30,8 @@ INBOUND_VARIABLE: Final = "AGENT_RELAY_CLAUDE_INBOUND"
 # `default` is called `manual` there; in between both names may be right, and `default` was
 # still taken by 2.1.330.
 _MANUAL_SINCE: Final = (2, 1, 330)
+# A project's own settings could switch hooks off, and the gate with them; these stand above those.
+_GATE_SETTINGS: Final = '{"disableAllHooks": false}'
 # Started from inside another session (its shell tool), this one would be taken for that one.
 _OTHER_SESSION: Final = frozenset(
     {"CLAUDE_PID", "CLAUDE_CODE_MESSAGING_SOCKET", "CLAUDE_CODE_MESSAGING_TOKEN", INBOUND_VARIABLE}
@@ -98,6 +100,8 @@ def _approval_flags(
         flags += ["--allowedTools", "Read", "Grep", "Glob", RELAY_TOOLS]
     else:
         flags += ["--allowedTools", RELAY_TOOLS]
+    if approval != "open":
+        flags += ["--settings", _GATE_SETTINGS]
     if approval != "open" and not arguments.sets_permission_mode:
         flags += ["--permission-mode", _permission_mode(approval, binary)]
     return tuple(flags)

@@ -125,6 +125,7 @@ def test_an_option_inside_another_options_value_is_not_an_option() -> None:
         (["--disallowed-tools=Bash"], ("--disallowed-tools Bash",)),
         (["--model", "opus", "--", "--permission-mode"], ()),
         (["--bare"], ("--bare",)),
+        (["--settings", "mine.json"], ("--settings mine.json",)),
     ],
 )
 def test_the_persons_own_approval_flags_are_reported(

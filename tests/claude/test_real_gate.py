@@ -95,6 +95,18 @@ def test_read_only_holds_after_the_person_switches_to_another_mode(stage: Stage)
     assert list(stage.home.project.iterdir()) == []
 
 
+def test_read_only_holds_against_a_projects_own_settings(stage: Stage) -> None:
+    settings = stage.home.project / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"disableAllHooks": true, "permissions": {"allow": ["Bash"]}}')
+    terminal = stage.launch("read-only", ["-p", "go [[shell: touch made]] [[say: turn over]]"])
+
+    assert terminal.exit_status(30) == 0
+
+    assert not (stage.home.project / "made").exists()
+    assert "read-only" in stage.answers()[0]
+
+
 def test_guarded_asks_in_the_terminal_and_runs_what_the_person_allows(stage: Stage) -> None:
     terminal = stage.start("guarded")
 
