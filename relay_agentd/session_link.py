@@ -20,8 +20,8 @@ from relay_agentd.errors import AgentdError, DaemonUnreachable
 
 # A service manager restarts its daemon within a second; only when nobody does, we do. Spread, so
 # that of many launchers the first one's daemon is there before the others start theirs.
-_LEFT_TO_OTHERS_SECONDS = 1.2
-_SPREAD_SECONDS = 1.5
+_LEFT_TO_OTHERS_SECONDS = 0.8
+_SPREAD_SECONDS = 1.2
 _RETRY_SECONDS = 0.2
 # After the daemon refused the session, or could not be started.
 _REFUSED_SECONDS = 1.0

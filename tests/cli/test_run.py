@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.machine import Machine
 from tests.support.processes import describe
+from tests.support.providers import MARKER
 from tests.support.terminal import Terminal
 from tests.support.wait import eventually
 
@@ -30,7 +31,7 @@ def of_sessions(machine: Machine) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             environment = process.environ()
-            if environment.get("AGENT_RELAY_TEST_HOME") != str(machine.home.path):
+            if environment.get(MARKER) != str(machine.home.path):
                 continue
             if "AGENT_RELAY_SESSION" in environment and process.status() != "zombie":
                 found.append(process)
@@ -211,7 +212,7 @@ def test_terminal_is_usable_after_a_full_screen_program_was_killed(running: Mach
         window.wait_for_text("shell>")
         window.write("relay-agentd run stand-in -- full-screen\n")
         os.kill(provider_pid(window), signal.SIGKILL)
-        window.wait_for_text(r"shell> $")
+        window.wait_for_text("^shell>$")
         window.write("echo $((40 + 2)) again\n")
 
         # Typed text echoed, and a line feed that returns to the left edge: the modes are back.
