@@ -102,9 +102,8 @@ def _words(arguments: Sequence[str]) -> Iterator[Word]:
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
-        if argument == "--":
-            yield Word("--", None, (argument,))
-            yield from (Word("", each, (each,)) for each in rest)
+        if argument == "--":  # what follows is a prompt, whatever it looks like
+            yield Word("--", None, (argument, *rest))
             return
         if not argument.startswith("-") or argument == "-":
             yield Word("", argument, (argument,))
