@@ -129,6 +129,16 @@ class RelayLink:
             member.is_status_due = True
             self._due.set()
 
+    def serves(self, agent_id: str) -> bool:
+        """Would mail for this agent arrive now?"""
+        member = self._members.get(agent_id)
+        on_stream = agent_id in self._streamed and self.state is LinkState.CONNECTED
+        return (
+            member is not None
+            and member.is_known
+            and (on_stream or self.state is LinkState.POLLING)
+        )
+
     def receipts_changed(self) -> None:
         """The store has receipts to report."""
         self._due.set()

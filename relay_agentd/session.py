@@ -90,11 +90,11 @@ class Session:
         self._start(self.adapter.run(), "adapter")
         self._start(self.courier.run(), "courier")
 
-    def take_over(self) -> None:
-        """Continue after a restart of the daemon."""
+    def rejoin(self) -> None:
+        """After a restart of the daemon: the relay knows the agent, the link has to learn of it,
+        be it only to report its end."""
         if self.row.agent_id is not None:
             self._machine.link.join(self._description(), instance=self.key, is_known=True)
-        self.start_adapter()
 
     def provider_started(self) -> None:
         """The provider process is known."""

@@ -225,8 +225,8 @@ class Supervisor:
             await terminate(session.row.processes, grace=_GRACE_SECONDS)
             await session.close()
             await self._remove_remains(key, session.folder)
-            session.advance(SessionEvent.ENDED, ended_at=now())
             await leaving
+            session.advance(SessionEvent.ENDED, ended_at=now())
         finally:
             leaving.cancel()
             self._sessions.pop(key, None)
@@ -258,6 +258,7 @@ class Supervisor:
             log.warning("session %s cannot be served any more: %s", row.key, refusal)
             return
         session = self._keep(row, transport)
+        session.rejoin()
         reason = _death(row)
         if reason is not None:
             self.end(row.key, reason)
@@ -267,7 +268,7 @@ class Supervisor:
         self._watch(session, "launcher", row.launcher)
         self._watch(session, "helper", row.helper)
         self._watch(session, "provider", row.provider_process)
-        session.take_over()
+        session.start_adapter()
 
     def _keep(self, row: SessionRow, transport: Transport) -> Session:
         folder = self._paths.session_folder(row.key)

@@ -1,0 +1,33 @@
+"""A relay for all tests of the daemon core, and processes that never outlive a test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agentd.harness import Processes
+from tests.support.relay_process import RelayProcess
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """A real relay; tests of one module share it, so each uses a folder (and ids) of its own."""
+    with RelayProcess(tmp_path_factory.mktemp("relay")) as process:
+        yield process
+
+
+@pytest.fixture
+def own_relay(tmp_path: Path) -> Iterator[RelayProcess]:
+    """A real relay to kill."""
+    folder = tmp_path / "relay"
+    folder.mkdir()
+    with RelayProcess(folder) as process:
+        yield process
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Starts processes; kills them in the end."""
+    started = Processes()
+    yield started
+    started.end()
