@@ -61,6 +61,8 @@ def document(request: falcon.Request) -> Any:
 
 
 def _is_json(content_type: str) -> bool:
+    if content_type == "application/json":
+        return True
     media, _, parameters = content_type.partition(";")
     if media.strip().lower() != "application/json":
         return False

@@ -1,6 +1,5 @@
 """Rows of messages: write one, find by id, thread or search; claims; retention."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -8,10 +7,9 @@ from relay_server.domain.lease import Lease
 from relay_server.domain.message import Message
 from relay_server.store.database import Reader, Transaction
 
-COLUMNS: Final = tuple(Message.__dataclass_fields__)
+COLUMNS: Final = Message._fields
 FIELDS: Final = ", ".join(f"m.{column}" for column in COLUMNS)
 _SELECT: Final = f"SELECT {FIELDS} FROM messages m"
-_values: Final = operator.attrgetter(*COLUMNS)
 _INSERT: Final = (
     f"INSERT INTO messages ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 )
@@ -25,7 +23,7 @@ def newest_id(reader: Reader) -> int:
 
 def insert(transaction: Transaction, message: Message) -> None:
     """Write one row; its id is `newest_id` + 1, asked for in the same transaction."""
-    transaction.run(_INSERT, _values(message))
+    transaction.run(_INSERT, message)
 
 
 def get(reader: Reader, message_id: int) -> Message | None:

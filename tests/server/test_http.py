@@ -268,3 +268,15 @@ def test_head_and_body_leave_in_one_piece(relay: RunningRelay) -> None:
             piece = connection.recv(65536)
             assert piece.startswith(b"HTTP/1.1 200 OK")
             assert piece.endswith(b'"}')
+
+
+def test_bound_to_every_address_each_of_the_machines_own_is_an_allowed_host(
+    start_relay: StartRelay,
+) -> None:
+    relay = start_relay(HOST="0.0.0.0", AGENT_RELAY_TOKEN="t")
+    own = socket.gethostname()
+
+    allowed = relay.client.get("/healthz", headers={"Host": own})
+    refused = relay.client.get("/healthz", headers={"Host": "evil.test"})
+
+    assert (allowed.status_code, refused.status_code) == (200, 421)
