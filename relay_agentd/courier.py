@@ -33,8 +33,9 @@ _EVENTS: Final = {
     Outcome.NOT_NOW: DeliveryEvent.REFUSED,
     Outcome.UNKNOWN: DeliveryEvent.BROKE,
 }
-# After a restart of the daemon, or in a resumed conversation: what was being done is over.
-_INTERRUPTED: Final = frozenset({DeliveryState.OFFERED, DeliveryState.RUNG})
+# After a restart of the daemon, or in another conversation, nobody knows what became of these: a
+# text that the doorbell's hook was about to get may have been lost with the daemon.
+_INTERRUPTED: Final = frozenset({DeliveryState.OFFERED, DeliveryState.RUNG, DeliveryState.HANDED})
 _ADAPTERS_CONCERN: Final = frozenset({DeliveryState.HANDED, DeliveryState.UNSURE})
 
 
