@@ -34,6 +34,8 @@ RING_SECONDS: Final = 3.0
 """How long a rung bell may stay unanswered by a session at rest."""
 SETTLE_SECONDS: Final = 1.5
 """How long after SessionStart the bell is not heard: Claude Code sets its file watch up then."""
+LAG_SECONDS: Final = 3.0
+"""How long a session's registry file may lag behind what its hooks said."""
 GRACE_SECONDS: Final = 0.5
 """How long the hooks get before files are watched: mostly they bring the proof first."""
 
@@ -55,10 +57,9 @@ class ClaudeAdapter:
     def __init__(self, port: SessionPort, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._port = port
         self._wall_clock = wall_clock
-        self._session: ClaudeSession | None = None
-        self._live = False
         self._status = AgentStatus.IDLE
-        self._status_since = 0.0
+        # A daemon that takes over does not know for how long the session has been at rest.
+        self._status_since = self._now()
         self._status_since_ms = 0.0
         self._socket_failed = False
         self._deaf_until = 0.0
@@ -66,7 +67,8 @@ class ClaudeAdapter:
         self._under_way: dict[str, _UnderWay] = {}
         self._reader = TranscriptReader()
         self._wanted = asyncio.Event()
-        self._restore()
+        self._session = ClaudeSession.load(port.folder)
+        self._live = self._session is not None
 
     # --- the seam ---
 
@@ -90,6 +92,9 @@ class ClaudeAdapter:
         session = self._session
         if session is None or not self._live:
             return Outcome.NOT_NOW
+        if not self._under_way:
+            # What was written before the effect is no proof of it, and may be megabytes.
+            self._reader.skip_to_end(session.transcripts)
         outcome = await self._push_by_socket(session, delivery)
         if outcome is not None:
             return outcome
@@ -193,16 +198,18 @@ class ClaudeAdapter:
         except KeyError:
             return False
         known = self._session
-        if known is not None and known.id != told.id and event != "SessionStart":
+        if known is not None and not known.may_become(told, starts=event == "SessionStart"):
             return False
         session = known.updated(told) if known is not None else told
-        if known is None and event != "SessionStart":
+        if session == known:
+            return True
+        self._session = session
+        # The folder goes with the session, possibly under the feet of its last hooks.
+        with contextlib.suppress(OSError):
+            session.save(self._port.folder)
+        if event != "SessionStart" and (known is None or known.id != session.id):
+            # The daemon was away when this conversation started.
             self._open(session, {})
-        if session != known:
-            self._session = session
-            # The folder goes with the session, possibly under the feet of its last hooks.
-            with contextlib.suppress(OSError):
-                session.save(self._port.folder)
         return True
 
     def _started(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -224,8 +231,6 @@ class ClaudeAdapter:
 
     def _open(self, session: ClaudeSession, meta: Mapping[str, Any]) -> None:
         self._live = True
-        for transcript in session.transcripts[-1:]:
-            self._reader.skip_to_end(transcript)
         self._port.opened(session.id, cwd=Path(session.cwd), meta=meta)
         self._port.reachable(Reachability.PUSH)
 
@@ -235,16 +240,6 @@ class ClaudeAdapter:
         self._rung_at = None
         self._set_status(AgentStatus.IDLE)
         self._port.reachable(Reachability.NONE)
-
-    def _restore(self) -> None:
-        """Take a running session over from an earlier daemon."""
-        session = ClaudeSession.load(self._port.folder)
-        if session is None:
-            return
-        self._session = session
-        self._live = True
-        for transcript in session.transcripts:
-            self._reader.skip_to_end(transcript)
 
     def _set_status(self, status: AgentStatus, detail: str | None = None) -> None:
         if status is not self._status:
@@ -268,8 +263,9 @@ class ClaudeAdapter:
         """Read what is new and draw the conclusions."""
         session = self._session
         if session is not None:
-            for transcript in session.transcripts:
-                self._prove_by_transcript(self._reader.read_new(transcript))
+            if self._under_way:
+                added = await asyncio.to_thread(self._reader.read_new, session.transcripts)
+                self._prove_by_transcript(added)
             self._reconcile(session)
         self._ring_again()
         await self._give_up_what_does_not_come()
@@ -280,7 +276,9 @@ class ClaudeAdapter:
         registered = session.registered()
         if registered is None or registered.status is None:
             return
-        if registered.status == self._status or registered.status_at_ms < self._status_since_ms:
+        lags = registered.status_at_ms < self._status_since_ms
+        age = self._wall_clock() - self._status_since_ms / 1000
+        if registered.status == self._status or (lags and age < LAG_SECONDS):
             return
         self._set_status(AgentStatus(registered.status), registered.waiting_for)
 

@@ -50,6 +50,16 @@ class ClaudeSession:
             permission_mode=payload.get("permission_mode"),
         )
 
+    def may_become(self, told: Self, *, starts: bool) -> bool:
+        """Whether a hook that says `told` belongs to this session.
+
+        Another process may report under our name: a Claude Code that the model started itself has
+        the same environment. And the last hooks of a conversation may come after the next began.
+        """
+        if told.pid not in (None, self.pid) and self.pid is not None:
+            return starts and not _is_alive(self.pid)
+        return starts or told.id == self.id or not set(told.transcripts) <= set(self.transcripts)
+
     def updated(self, told: Self) -> Self:
         """This session after another hook; a field the hook left out keeps its value."""
         return replace(
@@ -98,3 +108,13 @@ class ClaudeSession:
 def _config_folder(environment: Mapping[str, str]) -> str:
     given = environment.get("CLAUDE_CONFIG_DIR")
     return given or str(Path(environment.get("HOME") or "~").expanduser() / ".claude")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

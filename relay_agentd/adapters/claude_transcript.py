@@ -23,15 +23,19 @@ class TranscriptReader:
     def __init__(self) -> None:
         self._offsets: dict[str, int] = {}
 
-    def skip_to_end(self, path: str) -> None:
+    def skip_to_end(self, paths: Iterable[str]) -> None:
         """Begin behind what is there now."""
-        try:
-            self._offsets[path] = Path(path).stat().st_size
-        except OSError:
-            self._offsets[path] = 0
+        for path in paths:
+            try:
+                self._offsets[path] = Path(path).stat().st_size
+            except OSError:
+                self._offsets[path] = 0
 
-    def read_new(self, path: str) -> bytes:
-        """The whole lines added since the last call."""
+    def read_new(self, paths: Iterable[str]) -> bytes:
+        """The whole lines added to these files since the last call."""
+        return b"".join(self._read_one(path) for path in paths)
+
+    def _read_one(self, path: str) -> bytes:
         start = self._offsets.get(path, 0)
         try:
             with Path(path).open("rb") as file:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -225,9 +226,35 @@ async def test_a_hook_of_another_session_proves_nothing(tmp_path: Path) -> None:
     await world.hook("SessionStart", source="startup")
     world.adapter.outstanding([MAIL])
 
+    world.environment["CLAUDE_PID"] = "4243"
     await world.hook("UserPromptSubmit", session_id="s-2", prompt=MAIL.text)
 
     assert "proved" not in world.port.names()
+    assert world.port.names().count("opened") == 1
+
+
+async def test_a_session_started_inside_the_session_does_not_take_its_place(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.environment["CLAUDE_PID"] = str(os.getpid())
+    await world.hook("SessionStart", source="startup")
+
+    world.environment["CLAUDE_PID"] = str(os.getppid())
+    await world.hook("SessionStart", source="startup", session_id="s-2")
+
+    assert [each[1] for each in world.port.told if each[0] == "opened"] == ["s-1"]
+
+
+async def test_a_conversation_that_began_while_the_daemon_was_away_is_opened_late(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    await world.hook("SessionStart", source="startup")
+
+    other = str(tmp_path / "other.jsonl")
+    await world.hook("UserPromptSubmit", session_id="s-2", transcript_path=other, prompt="hi")
+    await world.hook("Notification", session_id="s-1")
+
+    assert [each[1] for each in world.port.told if each[0] == "opened"] == ["s-1", "s-2"]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -312,6 +339,20 @@ async def test_the_registry_tells_what_no_hook_does(tmp_path: Path) -> None:
         await world.adapter._look()
 
     assert [each[1] for each in world.port.told] == [AgentStatus.WAITING, AgentStatus.IDLE]
+
+
+async def test_a_prompt_that_led_to_no_turn_is_noticed_in_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claude, "LAG_SECONDS", 0.0)
+    world = World(tmp_path)
+    await world.hook("SessionStart", source="startup")
+    await world.hook("UserPromptSubmit", prompt="refused by another hook")
+    world.register(status="idle", statusUpdatedAt=1)
+
+    await world.adapter._look()
+
+    assert world.port.told[-1] == ("status", AgentStatus.IDLE, None)
 
 
 async def test_the_next_daemon_finds_the_session_written_down(tmp_path: Path) -> None:
