@@ -9,9 +9,11 @@ daemon's lock decide, and who loses finds the winner's healthy.
 import asyncio
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
+from typing import Any
 from urllib.parse import urlsplit
 
 from relay_agentd import relay_calls
@@ -32,8 +34,9 @@ _POLL_SECONDS = 0.05
 _END_SECONDS = 10.0
 _LOG_LINES = 5
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# Both programs exit so when another of their kind was there first.
+# Both programs exit so when another of their kind was there first. That one may need a moment more.
 _LOST_THE_RACE = 4
+_WINNER_SECONDS = 5.0
 
 # What a background program may inherit. Above all no provider's key: what the relay does not
 # have it cannot leak.
@@ -95,6 +98,27 @@ class Machine:
     settings: Settings
     paths: Paths
     environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What had to be started."""
+
+    relay: bool = False
+    daemon: bool = False
+
+
+def ensure_running(machine: Machine, *, may_start: bool = True) -> Started:
+    """See to it that relay and daemon answer. Raises: AgentdError."""
+    # A daemon that is connected says it all, in a fraction of the time a request takes.
+    client = ControlClient(machine.paths.control_socket)
+    with suppress(DaemonUnreachable):
+        if _check_daemon(client, machine.settings).get("relay") == "connected":
+            return Started()
+    return Started(
+        relay=ensure_relay(machine, may_start=may_start),
+        daemon=ensure_daemon(machine, may_start=may_start),
+    )
 
 
 def ensure_relay(machine: Machine, *, may_start: bool = True) -> bool:
@@ -180,18 +204,23 @@ def _taken(url: str) -> str:
     )
 
 
-def _check_daemon(client: ControlClient, settings: Settings) -> None:
-    """Raises: DaemonUnreachable, AgentdError when it serves another relay."""
-    url = client.call("ping", timeout=3.0).get("url", settings.url)
-    if url != settings.url:
+def _check_daemon(client: ControlClient, settings: Settings) -> dict[str, Any]:
+    """What the daemon says of itself.
+
+    Raises: DaemonUnreachable, AgentdError when it serves another relay.
+    """
+    answer = client.call("ping", timeout=3.0)
+    if answer.get("url") != settings.url:
         raise AgentdError(
-            f"the daemon on this machine is connected to {url}, not to {settings.url}. Unset"
-            " AGENT_RELAY_URL, or restart the daemon: relay-agentd down, relay-agentd up"
+            f"the daemon on this machine is connected to {answer.get('url')}, not to"
+            f" {settings.url}. Unset AGENT_RELAY_URL, or restart the daemon:"
+            " relay-agentd down, relay-agentd up"
         )
+    return answer
 
 
 def _start(
-    machine: Machine, module: str, variables: Mapping[str, str], check: Callable[[], None]
+    machine: Machine, module: str, variables: Mapping[str, str], check: Callable[[], object]
 ) -> None:
     """Start a program and wait until `check` raises nothing. Raises: StartFailed."""
     log = _log(machine.paths, module)
@@ -205,7 +234,9 @@ def _start(
             ended = child.exit_code()
         else:
             return
-        if ended not in (None, _LOST_THE_RACE):
+        if ended == _LOST_THE_RACE:
+            deadline = min(deadline, monotonic() + _WINNER_SECONDS)
+        elif ended is not None:
             raise StartFailed(f"{module} ended at once (status {ended}){_last_words(log, length)}")
         if monotonic() >= deadline:
             seconds = f"{_HEALTHY_SECONDS:g} s"

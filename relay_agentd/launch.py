@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import relay_agentd
-from relay_agentd.autostart import Machine, ensure_daemon, ensure_relay, start_daemon
+from relay_agentd.autostart import Machine, ensure_running, start_daemon
 from relay_agentd.clock import monotonic
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import AgentdError
@@ -80,8 +80,7 @@ def run_session(launch: Launch) -> int:
     plan = provider.plan(request)
     if not plan.on_relay:
         _become(plan.provider)
-    ensure_relay(launch.machine, may_start=launch.autostart)
-    ensure_daemon(launch.machine, may_start=launch.autostart)
+    ensure_running(launch.machine, may_start=launch.autostart)
     link = _link(launch, request)
     try:
         with _endings_raise():
@@ -238,7 +237,7 @@ def _become(command: Command) -> NoReturn:
     """An invocation that is no session: run it as if we had never been there."""
     os.chdir(command.cwd)
     try:
-        os.execve(command.argv[0], command.argv, dict(command.environment))
+        os.execve(command.argv[0], command.argv, dict(command.environment))  # noqa: S606
     except OSError as error:
         raise ProviderMissing(f"cannot start {command.argv[0]}: {error.strerror}") from error
 

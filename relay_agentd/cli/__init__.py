@@ -71,6 +71,20 @@ class LazyGroup(click.Group):
                     [(name, self._summary(ctx, name)) for name in commands], col_spacing=3
                 )
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an interruption and a reader that left are ends like any other."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                click.echo(err=True)  # after the ^C that the terminal shows
+            raise click.exceptions.Exit(_INTERRUPTED) from None
+        except BrokenPipeError:
+            # `relay-agentd tail | head -1`: the reader has what it wanted. Python would flush
+            # into the broken pipe once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(_BROKEN_PIPE) from None
+
     def _summary(self, ctx: click.Context, name: str) -> str:
         command = self.get_command(ctx, name)
         return command.get_short_help_str(limit=70) if command else ""
@@ -101,13 +115,8 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except AgentdError as error:
         sys.exit(_report(error))
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:  # interrupted before a command was found
         sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # `relay-agentd tail | head -1`: the reader has what it wanted. Python would flush into
-        # the broken pipe once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_BROKEN_PIPE)
     sys.exit(status if isinstance(status, int) else 0)
 
 

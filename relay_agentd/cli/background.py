@@ -18,15 +18,18 @@ def up_command() -> None:
 
     `run` and `demo` do the same when they need to. For a start with the machine, install the
     service instead.
+
+    \b
+    relay-agentd up
+    AGENT_RELAY_URL=http://localhost:4851 relay-agentd up
     """
-    from relay_agentd.autostart import ensure_daemon, ensure_relay
+    from relay_agentd.autostart import ensure_running
 
     here = machine.here()
     url = here.settings.url
-    said = "started" if ensure_relay(here) else "already running"
-    click.echo(f"relay   {said}: {url}")
-    said = "started" if ensure_daemon(here) else "already running"
-    click.echo(f"daemon  {said}")
+    started = ensure_running(here)
+    click.echo(f"relay   {_said(started.relay)}: {url}")
+    click.echo(f"daemon  {_said(started.daemon)}")
     program = _program()
     click.echo(
         f"\nDashboard: {url}\n\nNext:\n"
@@ -45,6 +48,10 @@ def down_command(force: bool) -> None:
     """Stop the relay and the daemon that `up`, `run` or `demo` started, and nothing else.
 
     What a service manager runs is left to it.
+
+    \b
+    relay-agentd down
+    relay-agentd down --force
     """
     from relay_agentd.autostart import end_started
     from relay_agentd.paths import Paths
@@ -71,6 +78,10 @@ def _end_sessions(*, force: bool) -> None:
             machine.daemon().call("stop", target=name, force=False, timeout=20.0)
     except DaemonUnreachable:
         return
+
+
+def _said(started: bool) -> str:
+    return "started" if started else "already running"
 
 
 def _program() -> str:

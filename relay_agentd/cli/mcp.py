@@ -16,9 +16,10 @@ def mcp_command() -> None:
     """Serve the relay's tools to an MCP client on stdin and stdout.
 
     Sessions started by `relay-agentd run` have them already. Any other MCP client becomes an
-    agent that asks for its mail by starting this command:
+    agent that asks for its mail by starting this command.
 
     \b
+    relay-agentd mcp
     {"mcpServers": {"relay": {"command": "relay-agentd", "args": ["mcp"]}}}
     """
     # Replaced, not started: the pipe is a tenth of this program's size and lives for hours.

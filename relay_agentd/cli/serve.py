@@ -10,6 +10,9 @@ def serve_command() -> int:
     """Run this machine's daemon in the foreground until SIGTERM or Ctrl-C.
 
     `run` and `up` start it in the background when it is not there; a service unit runs this.
+
+    \b
+    relay-agentd serve
     """
     from relay_agentd.daemon import run_daemon
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any, Self
 import psutil
 
 from relay_agentd.control_client import ControlClient
-from tests.support.processes import end_all
+from tests.support.processes import end_all, marked
 from tests.support.providers import MARKER, IsolatedHome
 from tests.support.terminal import Terminal
 from tests.support.wait import eventually
@@ -58,6 +59,25 @@ class Machine:
             capture_output=True,
             text=True,
             timeout=within,
+            check=False,
+        )
+
+    def run_script(self, name: str, *, python: str | None) -> "subprocess.CompletedProcess[str]":
+        """A script of the repository where `python3` has that version, or is not there."""
+        programs = self.home.path / "programs"
+        programs.mkdir()
+        for tool in ("sh", "dirname", "cat", "mkdir", "cksum"):
+            (programs / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
+        if python:
+            fake = programs / "python3"
+            fake.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo Python {python} || exit 1\n')
+            fake.chmod(0o755)
+        return subprocess.run(
+            [programs / "sh", REPOSITORY / "scripts" / name],
+            env={"PATH": str(programs), "HOME": str(self.home.path)},
+            capture_output=True,
+            text=True,
+            timeout=30,
             check=False,
         )
 
@@ -116,11 +136,15 @@ class Machine:
         with ControlClient(self._control_socket()).connect() as connection:
             return psutil.Process(connection.call("ping")["pid"])
 
+    def kill_relay(self) -> None:
+        """As a crash would."""
+        for process in marked(MARKER, str(self.home.path)):
+            if "relay_server" in process.cmdline():
+                _kill(process)
+
     def kill_daemon(self) -> None:
         """As a crash would."""
-        daemon = self.daemon_process()
-        daemon.kill()
-        eventually(lambda: not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE)
+        _kill(self.daemon_process())
 
     def _control_socket(self) -> Path:
         return next(self.home.runtime.glob("**/control-*.sock"))
@@ -140,3 +164,8 @@ class Machine:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _kill(process: psutil.Process) -> None:
+    process.kill()
+    eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
