@@ -41,11 +41,7 @@ from relay_server.wire import AgentStatus, Reachability
 SUBSCRIBE_PAUSE_SECONDS = 0.05
 SUBSCRIBE_TRIES = 100
 
-_STATUS = {
-    "idle": AgentStatus.IDLE,
-    "busy": AgentStatus.BUSY,
-    "waiting": AgentStatus.WAITING,
-}
+_STATUS = {"busy": AgentStatus.BUSY, "waiting": AgentStatus.WAITING}
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +187,7 @@ class ThreadFollower:
         return self.followed is not None and self.followed.id == thread_id
 
     def _report(self, status: ThreadStatus) -> None:
-        self._port.status(_STATUS[status.state], status.detail)
+        self._port.status(_STATUS.get(status.state, AgentStatus.IDLE), status.detail)
         if status.state == "idle" and self.followed is not None and self.followed.is_settled:
             self._port.ready()
 
@@ -223,7 +219,12 @@ class ThreadFollower:
     async def _take_up(self, thread_id: str) -> None:
         """Follow a thread that the terminal opened, or find that it is none of its threads."""
         thread = await self._read(thread_id)
-        if thread is not None and not self._is_followed(thread_id):
+        if thread is None:
+            return
+        if self._is_followed(thread_id):
+            # Two notices of one thread: this look is the newer one.
+            self._status_changed(thread_id, thread.status)
+        else:
             await self._welcome(self._follow(thread))
 
     async def _welcome(self, followed: Followed) -> None:

@@ -372,3 +372,23 @@ def test_a_server_of_another_protocol_does_not_end_the_adapter(
         server.hang_up()
 
         running.wait_opened()
+
+
+def test_a_status_that_changes_while_its_thread_is_looked_at_is_not_missed(
+    server: ScriptedServer, attached: Attached
+) -> None:
+    looks = []
+
+    def read(_: dict[str, Any]) -> dict[str, Any]:
+        looks.append(1)
+        if len(looks) == 1:
+            server.set_status("active")
+            return {"thread": THREAD}
+        return {"thread": {**THREAD, "status": {"type": "active"}}}
+
+    server.answers["thread/read"] = read
+
+    server.set_status("idle")
+
+    eventually(lambda: attached.port.is_busy)
+    assert attached.port.opens == ["thread-1"]
