@@ -172,7 +172,9 @@ class Server:
             self._relay.stop()
 
     def stop(self) -> None:
-        """End `run`, from another thread or a signal handler."""
+        """End `run`, from another thread or a signal handler; again is harmless."""
+        if self._is_stopping.is_set():
+            return
         self._is_stopping.set()
         self._waitress.trigger.pull_trigger()
 

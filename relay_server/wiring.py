@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from relay_server.clock import Clock, SystemClock
 from relay_server.http.app import App, Services, build_app
-from relay_server.http.idempotency import Idempotency
 from relay_server.services.agents import AgentService
 from relay_server.services.claims import ClaimService
 from relay_server.services.core import Core
 from relay_server.services.events import EventLog
 from relay_server.services.explain import ExplainService
+from relay_server.services.idempotency import IdempotencyService
 from relay_server.services.live import Listeners
 from relay_server.services.machines import MachineService
 from relay_server.services.presence import Presence
@@ -83,7 +83,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         streams=StreamService(core, receipts),
         machines=MachineService(core, presence),
         stats=StatsService(core),
-        idempotency=Idempotency(database, core.clock),
+        registrations=IdempotencyService(core, "agents"),
     )
     app = build_app(settings, services)
     return Relay(app, core, receipts, Sweeper(core, presence), lock)

@@ -6,11 +6,11 @@ import falcon
 
 from relay_server.http import dashboard, problems
 from relay_server.http.gate import Gate
-from relay_server.http.idempotency import Idempotency
 from relay_server.http.resources import agents, messages, service, streams
 from relay_server.services.agents import AgentService
 from relay_server.services.claims import ClaimService
 from relay_server.services.explain import ExplainService
+from relay_server.services.idempotency import IdempotencyService
 from relay_server.services.machines import MachineService
 from relay_server.services.reading import ReadingService
 from relay_server.services.receipts import ReceiptService
@@ -35,7 +35,7 @@ class Services:
     streams: StreamService
     machines: MachineService
     stats: StatsService
-    idempotency: Idempotency
+    registrations: IdempotencyService
 
 
 def build_app(settings: Settings, services: Services) -> App:
@@ -56,7 +56,7 @@ def _add_routes(app: App, settings: Settings, s: Services) -> None:
         "/api/stats": service.Stats(s.stats),
         "/api/login": service.Login(settings.token),
         "/api/logout": service.Logout(),
-        "/api/agents": agents.Agents(s.agents, s.idempotency),
+        "/api/agents": agents.Agents(s.agents, s.registrations),
         "/api/agents/{agent_id}": agents.Agent(s.agents),
         "/api/agents/{agent_id}/status": agents.AgentStatusPath(s.agents),
         "/api/agents/{agent_id}/heartbeat": agents.Heartbeat(s.agents),

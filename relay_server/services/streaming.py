@@ -60,15 +60,17 @@ class StreamService:
 
     def change(self, stream_id: str, agent_ids: Iterable[str]) -> render.Json:
         """Serve exactly these agents from now on. Raises: NotFound."""
-        stream = self._core.listeners.stream(stream_id)
-        if stream is None:
-            raise NotFound("There is no such stream.", code="stream_not_found")
         wanted = list(dict.fromkeys(agent_ids))
-        gone = stream.agents - set(wanted)
-        stream.agents -= gone
-        self._core.listeners.remove(stream, gone)
-        unknown = self._join(stream, [a for a in wanted if a not in stream.agents])
-        return {"streamId": stream.id, "agents": sorted(stream.agents), "unknown": unknown}
+        # One change at a time, and each at its own place in the order of messages.
+        with self._core.database.exclusive():
+            stream = self._core.listeners.stream(stream_id)
+            if stream is None:
+                raise NotFound("There is no such stream.", code="stream_not_found")
+            gone = stream.agents - set(wanted)
+            stream.agents -= gone
+            self._core.listeners.remove(stream, gone)
+            unknown = self._join(stream, [a for a in wanted if a not in stream.agents])
+            return {"streamId": stream.id, "agents": sorted(stream.agents), "unknown": unknown}
 
     def close(self, stream: Stream) -> None:
         """The connection is gone."""

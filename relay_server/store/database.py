@@ -6,6 +6,7 @@ go, so whoever is woken or fed by them sees changes in commit order. They must b
 they may not wait for anything.
 """
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from peewee import OperationalError, PeeweeException
+from peewee import OperationalError
 from playhouse.pool import PooledSqliteDatabase
 
 from relay_server.errors import StoreRefused, Unavailable
 from relay_server.store import health
 from relay_server.store.migrations import MIGRATIONS, migrate
+
+_log = logging.getLogger(__name__)
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 Row = tuple[Any, ...]
@@ -99,42 +102,41 @@ class Database:
     def write(self) -> Iterator[Transaction]:
         """One IMMEDIATE transaction; nested use joins the outer one.
 
-        Raises: Unavailable when another program holds the file.
+        Raises: Unavailable when another program holds the file, or the disk fails.
         """
         with self._lock:
             if self._active is not None:
                 yield self._active
                 return
             transaction = Transaction(self._writer)
-            try:
+            with _as_unavailable():
                 self._writer.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                raise Unavailable("The database is busy.") from None
-            self._active = transaction
-            try:
-                yield transaction
-                self._writer.execute("COMMIT")
-            except BaseException:
-                # A full disk fails the commit itself; the connection must stay usable.
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
-            finally:
-                self._active = None
+                self._active = transaction
+                try:
+                    yield transaction
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    # A full disk fails the commit itself; the connection must stay usable.
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._active = None
             transaction.tell()
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        """A pooled connection, for a moment: never held while waiting."""
-        with self._slots:
-            try:
-                self._pool.connect()
-            except (OperationalError, PeeweeException):
-                raise Unavailable("The database cannot be read.") from None
+        """A pooled connection, for a moment: never held while waiting.
+
+        Raises: Unavailable when the file cannot be read.
+        """
+        with self._slots, _as_unavailable():
+            is_new = self._pool.connect(reuse_if_open=True)
             try:
                 yield Reader(self._pool.connection())
             finally:
-                self._pool.close()
+                if is_new:
+                    self._pool.close()
 
     @contextmanager
     def exclusive(self) -> Iterator[Reader]:
@@ -147,6 +149,16 @@ class Database:
         with self._lock:
             self._pool.close_all()
             self._writer.close()
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    """The store's own failures, logged; clients learn no more than that it does not answer."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OperationalError) as error:
+        _log.error("the database does not answer", exc_info=error)
+        raise Unavailable("The database does not answer.", code="store_unavailable") from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -116,7 +117,7 @@ def test_bodies_that_are_no_json(client: httpx.Client, raw: bytes) -> None:
     ),
 )
 def test_odd_queries(client: httpx.Client, path: str, query: list[tuple[str, str]]) -> None:
-    assert _is_answer_of_the_contract(client.get(path, params=httpx.QueryParams(query)))
+    assert _is_answer_of_the_contract(client.get(f"{path}?{urlencode(query)}"))
 
 
 @pytest.mark.parametrize("query", ["q=%ff", "q=%00", "for=%ED%A0%80", "limit=%C2%B2", "q=%"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relay_server.domain.routing import Card
-from relay_server.errors import AlreadyTaken, StoreRefused
+from relay_server.errors import AlreadyTaken, StoreRefused, Unavailable
 from relay_server.store import agents, answers, inbox, machines, messages, receipts
 from relay_server.store.database import Database
 from relay_server.store.lockfile import DatabaseLock
@@ -297,3 +297,21 @@ def test_an_inbox_read_visits_only_ranges_of_the_index(path: Path) -> None:
     assert len(steps) == 15
     assert all(step.startswith("SEARCH m USING INDEX messages_") for step in steps)
     assert all("target=?" in step for step in steps)
+
+
+def test_a_database_held_by_another_program_is_unavailable_for_the_moment(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_server.store.database._BUSY_SECONDS", 0.1)
+    database = Database(path)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(Unavailable), database.write():
+        pass
+    holder.execute("ROLLBACK")
+    holder.close()
+
+    with database.write() as transaction:
+        assert transaction.run("INSERT INTO counters VALUES ('x', 1)") == 1
+    database.close()

@@ -7,10 +7,10 @@ from falcon import Request, Response
 from relay_server.http import request as requests
 from relay_server.http import schemas
 from relay_server.http.answer import send, send_nothing
-from relay_server.http.idempotency import Idempotency
 from relay_server.services.agents import AgentService
+from relay_server.services.idempotency import IdempotencyService
 from relay_server.services.receipts import ReceiptService
-from relay_server.wire import MAX_LIST_LIMIT, AgentStatus
+from relay_server.wire import MAX_LIST_LIMIT, REPLAYED_HEADER, AgentStatus
 
 _FILTERS: Final = ("tag", "capability", "machine", "provider", "project", "label")
 
@@ -18,7 +18,7 @@ _FILTERS: Final = ("tag", "capability", "machine", "provider", "project", "label
 class Agents:
     """Registering and listing."""
 
-    def __init__(self, service: AgentService, idempotency: Idempotency) -> None:
+    def __init__(self, service: AgentService, idempotency: IdempotencyService) -> None:
         self._service = service
         self._idempotency = idempotency
 
@@ -31,7 +31,12 @@ class Agents:
             agent, is_new = self._service.register(given)
             return (201 if is_new else 200), agent
 
-        self._idempotency.answer(request, response, "agents", given["id"], given, register)
+        key = requests.idempotency_key(request, None)
+        outcome = self._idempotency.once(given["id"], key, given, register)
+        response.status = outcome.status
+        response.data = outcome.body
+        if outcome.is_replay:
+            response.set_header(REPLAYED_HEADER, "true")
 
     def on_get(self, request: Request, response: Response) -> None:
         query = requests.Query(request, (*_FILTERS, "status", "q", "limit"))
