@@ -28,7 +28,7 @@ class ControlConnection:
             self._socket.connect(str(path))
         except OSError as error:
             self._socket.close()
-            raise DaemonUnreachable(f"relay-agentd is not running ({error.strerror})") from error
+            raise DaemonUnreachable(f"the daemon is not running{_reason(error)}") from error
         self._lines = self._socket.makefile("rb")
 
     def call(self, op: str, *, timeout: float = ANSWER_SECONDS, **fields: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class ControlConnection:
             self._socket.sendall(json.dumps({"op": op, **fields}).encode() + b"\n")
             line = self._lines.readline()
         except OSError as error:
-            raise DaemonUnreachable(f"relay-agentd did not answer {op!r}: {error}") from error
+            raise DaemonUnreachable(f"the daemon did not answer {op!r}: {error}") from error
         return _result(line, op)
 
     def fileno(self) -> int:
@@ -50,8 +50,10 @@ class ControlConnection:
 
     def is_open(self) -> bool:
         """Does the daemon still hold its end? Only between requests."""
+        # A socket with a timeout would wait for it, whatever the flags say.
+        self._socket.setblocking(False)
         try:
-            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+            return self._socket.recv(1, socket.MSG_PEEK) != b""
         except BlockingIOError:
             return True
         except OSError:
@@ -90,9 +92,15 @@ class ControlClient:
             return connection.call(op, timeout=timeout, **fields)
 
 
+def _reason(error: OSError) -> str:
+    """Nothing for what "not running" says already."""
+    usual = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+    return "" if usual else f": {error.strerror or error}"
+
+
 def _result(line: bytes, op: str) -> dict[str, Any]:
     if not line.endswith(b"\n"):
-        raise DaemonUnreachable(f"relay-agentd hung up before it answered {op!r}")
+        raise DaemonUnreachable(f"the daemon hung up before it answered {op!r}")
     try:
         answer = json.loads(line)
         ok = answer.pop("ok")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def daemon() -> Iterator[DaemonProcess]:
     running.end()
 
 
-def _opening(processes: Processes, cwd: Path) -> dict[str, object]:
+def _opening(processes: Processes, cwd: Path) -> dict[str, Any]:
     return {
         "key": KEY,
         "provider": "claude",
@@ -206,8 +207,8 @@ def test_opening_a_session_twice_or_for_an_unknown_provider_is_refused(
         link.call("session.open", **opening)
         with pytest.raises(ControlRefused) as twice:
             daemon.client.call("session.open", **opening)
+        other = {**opening, "key": "00000000000000cc", "provider": "emacs"}
         with pytest.raises(ControlRefused) as unknown:
-            other = {**opening, "key": "00000000000000cc", "provider": "emacs"}
             daemon.client.call("session.open", **other)
 
     assert twice.value.code == "session_exists"
