@@ -22,7 +22,6 @@ from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import AgentdError, DaemonUnreachable, RelayRefused, RelayUnreachable
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId, listener, terminate
-from relay_agentd.relay_client import RelayClient
 from relay_agentd.settings import Settings
 from relay_agentd.spawn import Child, spawn_detached
 
@@ -185,6 +184,9 @@ def end_started(paths: Paths) -> list[tuple[str, ProcessId]]:
 
 def _check_relay(settings: Settings) -> None:
     """Raises: RelayUnreachable, AgentdError when something else answers."""
+    # Late: a launcher that finds everything running stays without it for hours.
+    from relay_agentd.relay_client import RelayClient
+
     with RelayClient(settings.url, settings.token) as client:
         try:
             client.request(relay_calls.health())

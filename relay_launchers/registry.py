@@ -6,7 +6,6 @@ cannot be taken over.
 """
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import cast
 
 from relay_launchers.base import Provider
@@ -23,6 +22,8 @@ class UnknownProvider(Exception):
 
 def provider_names() -> list[str]:
     """The names `find_provider` knows, built-in ones first."""
+    from importlib.metadata import entry_points
+
     added = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)}
     return [*_BUILT_IN, *sorted(added - _BUILT_IN.keys())]
 
@@ -31,6 +32,9 @@ def find_provider(name: str) -> Provider:
     """The provider called `name`. Raises UnknownProvider."""
     if name in _BUILT_IN:
         return cast("Provider", import_module(_BUILT_IN[name]).PROVIDER)
+    # Only for a name that is not built in: reading what is installed takes its time.
+    from importlib.metadata import entry_points
+
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
         return cast("Provider", entry.load())
     raise UnknownProvider(

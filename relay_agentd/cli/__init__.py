@@ -12,7 +12,6 @@ from typing import Any, NoReturn, cast
 
 import click
 
-from relay_agentd import __version__
 from relay_agentd.errors import AgentdError
 
 # Heading → command → where it lives: the order is the order of `--help`.
@@ -90,12 +89,28 @@ class LazyGroup(click.Group):
         return command.get_short_help_str(limit=70) if command else ""
 
 
+def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from relay_agentd import __version__
+
+        click.echo(f"relay-agentd {__version__}")
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     epilog="`relay-agentd COMMAND --help` shows options and examples.",
 )
-@click.version_option(__version__, "-V", "--version", prog_name="relay-agentd")
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """AI coding sessions that find each other, talk and hand over work.
 

@@ -16,7 +16,7 @@ _COLUMNS = ("AGENT", "STATUS", "LABEL", "PROVIDER", "MACHINE", "PROJECT", "TAGS"
 @click.option("--cap", help="Only agents with this capability.")
 @click.option("--machine", help="Only agents on this machine.")
 @click.option("-q", "--query", help="Only agents that match this text.")
-@click.option("--all", "everyone", is_flag=True, help="Also those that are offline.")
+@click.option("--all", "everyone", is_flag=True, help="Also those offline, and built-in.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def agents_command(
     status: str | None,
@@ -41,12 +41,14 @@ def agents_command(
         found = client.request(call)["agents"]
     if not everyone and status is None:
         found = [agent for agent in found if agent["status"] != "offline"]
+    if not everyone:
+        found = [agent for agent in found if not agent["builtIn"]]
     if as_json:
         print_json({"agents": found})
         return
     print_table(
         _COLUMNS,
-        [_row(agent) for agent in found if not agent.get("builtIn")],
+        [_row(agent) for agent in found],
         styles={"STATUS": STATUS_STYLES},
         empty="No agent is on the relay now. Start one: relay-agentd run claude"
         " (or look at `relay-agentd agents --all`)",

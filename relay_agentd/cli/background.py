@@ -87,6 +87,8 @@ def _said(started: bool) -> str:
 def _program() -> str:
     """How the person can call us: by name where that finds us, else by a path."""
     ours = Path(sys.argv[0])
+    if ours.name == "__main__.py":
+        return f"{sys.executable} -m relay_agentd"
     found = shutil.which("relay-agentd")
     if found and Path(found).resolve() == ours.resolve():
         return "relay-agentd"

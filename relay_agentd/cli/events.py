@@ -7,7 +7,6 @@ one of them again is left out.
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from time import sleep
 from typing import Any
 
@@ -129,9 +128,8 @@ class EventPrinter:
             event.get("state") or event.get("status") or (event.get("receipt") or {}).get("state")
         )
         fields = (event["type"], f"#{subject}" if subject else "", who, state or "")
+        shown = [one_line(str(field)) for field in fields if field]
         if is_terminal():
-            with suppress(KeyError):
-                click.secho(f"{clock(event['at'])}  ", fg="bright_black", nl=False)
-            click.secho(one_line("  ".join(filter(None, map(str, fields)))), fg="bright_black")
+            click.secho("  ".join([clock(event["at"]), *shown]), fg="bright_black")
         else:
-            click.echo("\t".join(one_line(str(field)) for field in (event.get("at", ""), *fields)))
+            click.echo("\t".join([event["at"], *(one_line(str(field)) for field in fields)]))

@@ -79,7 +79,7 @@ def _row(candidate: Mapping[str, Any]) -> list[Any]:
 def _print_timeline(explanation: Mapping[str, Any]) -> None:
     click.echo()
     for entry in explanation.get("timeline", ()):
-        who = entry.get("agentId") or ""
         detail = entry.get("detail")
-        text = detail if isinstance(detail, str) else ""
-        click.echo(one_line(f"{clock(entry['at'])}  {entry['event']}  {who}  {text}"))
+        facts = (entry.get("agentId"), detail if isinstance(detail, str) else None)
+        told = "  ".join(one_line(fact) for fact in facts if fact)
+        click.echo(f"{clock(entry['at'])}  {one_line(entry['event']):<12}  {told}")

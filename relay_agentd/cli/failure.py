@@ -1,5 +1,7 @@
 """From an error to what a person reads: one line that says what is wrong and how to mend it."""
 
+import re
+
 from relay_agentd.errors import (
     AgentdError,
     DaemonUnreachable,
@@ -16,7 +18,8 @@ def explain_failure(error: AgentdError) -> list[str]:
     if isinstance(error, RelayRefused):
         return [_refusal(error)]
     if isinstance(error, RelayUnreachable):
-        return [f"{error}. Start it with `relay-agentd up`, or set AGENT_RELAY_URL."]
+        reason = re.sub(r"\[Errno -?\d+\] ", "", str(error))
+        return [f"{reason}. Start it with `relay-agentd up`, or set AGENT_RELAY_URL."]
     if isinstance(error, DaemonUnreachable):
         return [f"{error}. `relay-agentd up` starts it, and so does `relay-agentd run`."]
     return [str(error)]
@@ -33,5 +36,6 @@ def _refusal(error: RelayRefused) -> str:
         return f"{line}. `relay-agentd agents` lists who is there."
     fields = error.problem.get("errors")
     if fields:
-        return f"{line}: " + "; ".join(f"{item['field']}: {item['message']}" for item in fields)
+        named = "; ".join(f"{item['field']}: {item['message']}" for item in fields)
+        return named if named == line else f"{line}: {named}"
     return f"{line} ({error.code})."

@@ -9,7 +9,7 @@ import click
 from relay_agentd.cli.explain import print_candidates
 from relay_agentd.cli.output import is_terminal, one_line, print_json
 from relay_agentd.cli.relay import relay
-from relay_server.wire import MAX_WAIT_SECONDS, OPERATOR, Priority, ReceiptState
+from relay_server.wire import BUILT_IN_AGENTS, MAX_WAIT_SECONDS, OPERATOR, Priority, ReceiptState
 
 if TYPE_CHECKING:
     from relay_agentd.relay_client import RelayClient
@@ -136,11 +136,13 @@ def _print_sent(message: dict[str, Any], *, as_json: bool) -> None:
     else:
         count = message.get("recipients", 0)
         who = one_line(message["to"])
-        if count == 0 and who not in (OPERATOR, "system"):
+        if who in BUILT_IN_AGENTS:
+            click.echo(f"#{message['id']} sent to {who}")
+        elif count == 0:
             click.echo(f"#{message['id']} is stored, but nobody matches {who} now.")
         else:
-            to_whom = who if count <= 1 else f"{who}: {count} agents"
-            click.echo(f"#{message['id']} sent to {to_whom}")
+            agents = "1 agent" if count == 1 else f"{count} agents"
+            click.echo(f"#{message['id']} sent to {who} ({agents})")
 
 
 def _say_not_reached(message_id: int, state: str, timeout: float) -> None:

@@ -44,6 +44,7 @@ def stop_command(target: str, force: bool) -> None:
     relay-agentd stop backend --force
     """
     daemon().call("stop", target=target, force=force, timeout=20.0)
+    click.echo(f"{target} stopped")
 
 
 def _row(session: dict[str, Any]) -> list[Any]:
