@@ -1,9 +1,10 @@
 """The dashboard's static files at `/`: from the wheel, or from the source tree."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import falcon
+from falcon.routing import StaticRoute
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -20,7 +21,30 @@ def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
     """Serve them, after all routes."""
     files = folder()
     if files is not None:
-        app.add_static_route("/", str(files), fallback_filename=None)
+        app.add_sink(_Files(files).answer, prefix="/")
+
+
+class _Files:
+    """falcon's static route, which by itself would answer every method and know no 405."""
+
+    def __init__(self, files: Path) -> None:
+        self._files = files
+        self._route = StaticRoute("/", str(files))
+
+    def answer(self, req: falcon.Request, resp: falcon.Response, **kwargs: Any) -> None:
+        """A file for GET and HEAD; an unknown path is 404 whatever the method."""
+        del kwargs
+        if req.method in ("GET", "HEAD"):
+            self._route(req, resp)
+            if req.method == "HEAD" and resp.stream is not None:
+                # Nobody will read it, so nobody would close it.
+                cast("BinaryIO", resp.stream).close()
+                resp.stream = None
+            return
+        wanted = (self._files / req.path.lstrip("/")).resolve()
+        if wanted.is_relative_to(self._files) and wanted.is_file():
+            raise falcon.HTTPMethodNotAllowed(["GET", "HEAD"])
+        raise falcon.HTTPNotFound
 
 
 class Index:

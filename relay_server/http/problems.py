@@ -59,7 +59,8 @@ def _http_error(
     data = problem(status, title, f"{title}.", code)
     _answer(response, status, data)
     for name, value in dict(error.headers or {}).items():
-        response.set_header(name, value)
+        # falcon counts OPTIONS as always allowed; here it is not a call.
+        response.set_header(name, value.replace(", OPTIONS", "") if name == "Allow" else value)
 
 
 def _unexpected(

@@ -280,3 +280,22 @@ def test_bound_to_every_address_each_of_the_machines_own_is_an_allowed_host(
     refused = relay.client.get("/healthz", headers={"Host": "evil.test"})
 
     assert (allowed.status_code, refused.status_code) == (200, 421)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/app/main.js", 405),
+        ("OPTIONS", "/app/main.js", 405),
+        ("HEAD", "/app/main.js", 200),
+        ("POST", "/nope", 404),
+        ("OPTIONS", "/nope", 404),
+        ("OPTIONS", "/api/nope", 404),
+        ("PUT", "/", 405),
+    ],
+)
+def test_files_are_only_read(relay: RunningRelay, method: str, path: str, status: int) -> None:
+    answer = relay.client.request(method, path)
+
+    assert answer.status_code == status
+    assert "OPTIONS" not in answer.headers.get("Allow", "")
