@@ -95,8 +95,15 @@ def test_guarded_asks_in_the_terminal_before_it_writes(stage: Stage) -> None:
         20,
     )
     assert not (stage.home.project / "made.txt").exists()
-    stage.terminal.press("y")
-    eventually((stage.home.project / "made.txt").exists, 20)
+    stage.terminal.wait_for_text(r"Yes, proceed \(y\)")
+    made = stage.home.project / "made.txt"
+
+    def is_approved() -> bool:
+        # The dialog ignores keys for a moment, lest it catch what was meant for the composer.
+        stage.terminal.press("y")
+        return made.exists()
+
+    eventually(is_approved, 20, message=stage.terminal.screen)
     eventually(lambda: attached.port.is_idle)
 
 
