@@ -102,6 +102,7 @@ class _Session:
         self._plan = plan
         self._helper: Child | None = None
         self._provider: ProcessId | None = None
+        self._early: list[signal.Signals] = []
 
     def prepare(self) -> None:
         """Write the plan's files, start the helper. Ends the helper when anything fails."""
@@ -140,12 +141,17 @@ class _Session:
     def _run_provider(self) -> int:
         child = self._spawn(self._plan.provider)
         self._provider = ProcessId.of(child.pid)
+        for signum in self._early:
+            self._forward(signum)
         if self._provider is not None:
             self._link.watch(_wire(self._provider))
         return child.wait_following_stops(stop_like)
 
     def _forward(self, signum: signal.Signals) -> None:
-        if self._provider is not None:
+        if self._provider is None:
+            # It is just being started, and gets it then.
+            self._early.append(signum)
+        else:
             send_signal(self._provider, signum)
 
     def _end(self, status: int) -> None:

@@ -1,4 +1,4 @@
-"""`relay-agentd mcp`: the tools of an agent, for any client that speaks MCP over stdio."""
+"""`mcp`: the tools of an agent, for a client inside its session that speaks MCP over stdio."""
 
 import os
 import sys
@@ -15,8 +15,8 @@ _PIPE = Path(relay_agentd.__file__).with_name("mcp_pipe.py")
 def mcp_command() -> None:
     """Serve the relay's tools to an MCP client on stdin and stdout.
 
-    Sessions started by `relay-agentd run` have them already. Any other MCP client becomes an
-    agent that asks for its mail by starting this command.
+    Sessions that `relay-agentd run` starts have the tools already. This is for another MCP client
+    inside such a session; it finds the session by its environment (AGENT_RELAY_SESSION).
 
     \b
     relay-agentd mcp
