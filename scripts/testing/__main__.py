@@ -17,17 +17,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/test")
     parser.add_argument("--fast", action="store_true", help="no real providers and no browser")
     parser.add_argument("--fix", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--bench", action="store_true", help=argparse.SUPPRESS)
     options, selection = parser.parse_known_args()
     try:
         venv = environment.virtual_environment()
         if options.fix:
             return Stages(venv, {}).fix()
-        variables = {"AGENT_RELAY_TEST_WHEELS": str(environment.dependency_wheels(venv))}
+        variables = {"RELAY_TEST_WHEELS": str(environment.dependency_wheels(venv))}
     except PreparationError as failure:
         print(f"scripts/test: {failure}", file=sys.stderr)
         return 1
     if not options.fast:
         _fetch_programs(venv)
+    if options.bench:
+        return Stages(venv, variables).bench(selection)
     counts = _run(Stages(venv, variables), selection, fast=options.fast)
     print(counts, flush=True)
     return 1 if counts.failed else 0

@@ -56,6 +56,10 @@ class Stages:
         """Formats, and mends what can be mended by a tool."""
         return max(self._run(("ruff", "check", "--fix")), self._run(("ruff", "format")))
 
+    def bench(self, suites: Sequence[str]) -> int:
+        """Takes the measurements."""
+        return self._run(("python", "-m", "scripts.benchmarks", *suites))
+
     def pytest(self, name: str, arguments: Sequence[str]) -> Counts:
         """One run of pytest, counted by its own report."""
         report = CACHE / "reports" / f"{name}.xml"
