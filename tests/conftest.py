@@ -11,8 +11,6 @@ from tests.support.providers import MARKER, IsolatedHome
 from tests.support.standin_anthropic import StandInAnthropic
 from tests.support.standin_openai import StandInOpenAI
 
-# Read by the tests themselves, never by what they test.
-_FOR_TESTS = "AGENT_RELAY_TEST_"
 _SERVER_SETTINGS = ("HOST", "PORT", "STALE_TTL_MS", "OFFLINE_PRUNE_MS", "RETENTION_DAYS")
 _PROVIDER_SETTINGS = ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 
@@ -21,7 +19,7 @@ _PROVIDER_SETTINGS = ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "OPENAI_API_KEY", "ANTH
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings from outside, and a home in the test's own folder."""
     for name in list(os.environ):
-        ours = name.startswith("AGENT_RELAY_") and not name.startswith(_FOR_TESTS)
+        ours = name.startswith("AGENT_RELAY_")
         if ours or name in _SERVER_SETTINGS or name in _PROVIDER_SETTINGS:
             monkeypatch.delenv(name)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):

@@ -35,9 +35,9 @@ then keeps what is submitted.)"""
 DUMMY_KEY = "dummy-key"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _VARIABLES: dict[CliName, str] = {
-    "codex": "AGENT_RELAY_TEST_CODEX",
-    "claude-2.1.197": "AGENT_RELAY_TEST_CLAUDE_2_1_197",
-    "claude-2.1.330": "AGENT_RELAY_TEST_CLAUDE_2_1_330",
+    "codex": "RELAY_TEST_CODEX",
+    "claude-2.1.197": "RELAY_TEST_CLAUDE_2_1_197",
+    "claude-2.1.330": "RELAY_TEST_CLAUDE_2_1_330",
 }
 _CODEX_CONFIG = """\
 model = "gpt-5.1-codex"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-VARIABLE = "AGENT_RELAY_TEST_WHEELS"
+VARIABLE = "RELAY_TEST_WHEELS"
 
 
 def dependency_wheels() -> Path:
