@@ -141,6 +141,7 @@ class _Daemon:
             "url": self._settings.url,
             "machine": self._machine_id,
             "relay": self.link.state.value,
+            "problem": self.link.problem,
             "sessions": len(self.supervisor.sessions()),
         }
 

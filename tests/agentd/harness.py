@@ -18,7 +18,8 @@ from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId
 from relay_agentd.relay_client import AsyncRelayClient
-from relay_agentd.relay_link import LinkState, RelayLink
+from relay_agentd.relay_link import RelayLink
+from relay_agentd.relay_stream import LinkState
 from relay_agentd.session import Machine, Session
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.store import Store

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay_agentd.errors import RelayRefused
-from relay_agentd.relay_link import LinkState
+from relay_agentd.relay_stream import LinkState
 from tests.agentd.harness import KEY, DaemonParts, Processes, until, until_async
 from tests.support.memory_session import MemorySession
 from tests.support.relay_process import RelayProcess
