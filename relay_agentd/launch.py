@@ -227,6 +227,7 @@ def _link(launch: Launch, request: LaunchRequest) -> SessionLink:
         tags=list(settings.tags),
         capabilities=list(settings.capabilities),
         channels=list(settings.channels),
+        rig=settings.rig,
         launcher=_wire(ProcessId.of(os.getpid())),
         providerVersion=request.binary.version,
         arguments=list(launch.arguments),
