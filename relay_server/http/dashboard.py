@@ -41,10 +41,16 @@ class _Files:
                 cast("BinaryIO", resp.stream).close()
                 resp.stream = None
             return
-        wanted = (self._files / req.path.lstrip("/")).resolve()
-        if wanted.is_relative_to(self._files) and wanted.is_file():
+        if self._is_file(req.path):
             raise falcon.HTTPMethodNotAllowed(["GET", "HEAD"])
         raise falcon.HTTPNotFound
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            wanted = (self._files / path.lstrip("/")).resolve()
+            return wanted.is_relative_to(self._files) and wanted.is_file()
+        except (OSError, ValueError):  # a name too long, or with a NUL
+            return False
 
 
 class Index:

@@ -292,6 +292,10 @@ def test_bound_to_every_address_each_of_the_machines_own_is_an_allowed_host(
         ("OPTIONS", "/nope", 404),
         ("OPTIONS", "/api/nope", 404),
         ("PUT", "/", 405),
+        ("POST", "/%00", 404),
+        ("GET", "/%00", 404),
+        ("POST", "/" + "x" * 5000, 404),
+        ("POST", "/../relay_server/cli.py", 404),
     ],
 )
 def test_files_are_only_read(relay: RunningRelay, method: str, path: str, status: int) -> None:
