@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # An adapter says when pushing is worth another try; if it forgot, this is when.
 _NOT_READY_SECONDS: Final = 30.0
+# Adapters have time-outs of their own; one that forgot must not stop the mail.
+_PUSH_SECONDS: Final = 30.0
 # The hook that asks has three seconds in all.
 _BELL_PATIENCE_SECONDS: Final = 2.0
 
@@ -142,9 +144,9 @@ class Courier:
             self._tell_adapter()
 
     async def _push(self, row: DeliveryRow) -> Outcome:
-        pushed = _for_adapter(row)
         try:
-            return await self._adapter.push(pushed)
+            async with asyncio.timeout(_PUSH_SECONDS):
+                return await self._adapter.push(_for_adapter(row))
         except Exception:
             # The adapter's mistake: nobody knows how far it came.
             log.exception("session %s: pushing %s failed", self._key, row.id)
@@ -168,7 +170,8 @@ class Courier:
 
     async def _ask(self, row: DeliveryRow) -> DeliveryEvent | None:
         try:
-            found = await self._adapter.find_evidence(_for_adapter(row))
+            async with asyncio.timeout(_PUSH_SECONDS):
+                found = await self._adapter.find_evidence(_for_adapter(row))
         except Exception:
             log.exception("session %s: no evidence for %s", self._key, row.id)
             return None

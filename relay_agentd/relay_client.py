@@ -169,7 +169,8 @@ def _content(response: httpx.Response, url: str) -> Any:
         content = response.json()
     except (ValueError, UnicodeDecodeError):
         content = None
-    if response.is_success and content is not None:
+    # Every answer of a relay is an object.
+    if response.is_success and isinstance(content, Mapping):
         return content
     if isinstance(content, Mapping) and "code" in content:
         raise RelayRefused(str(content["code"]), response.status_code, content)

@@ -136,8 +136,8 @@ class RelayStream:
         agent_id = str(data.get("agentId"))
         if agent_id not in self._owner.agents():
             return
-        if event.type == "message" and isinstance(data.get("message"), dict):
-            listener.mail(agent_id, data["message"])
+        if event.type == "message":
+            _hand_on(agent_id, data.get("message"), listener)
         elif event.type == "agent" and isinstance(data.get("agent"), dict):
             listener.agent_changed(agent_id, data["agent"])
 
@@ -163,12 +163,22 @@ class RelayStream:
             self._owner.refused(agent_id, refusal)
             await asyncio.sleep(1.0)
             return
-        for message in page["messages"]:
-            listener.mail(agent_id, message)
-        seen[agent_id] = page["cursor"]
+        for message in page.get("messages", ()):
+            _hand_on(agent_id, message, listener)
+        if isinstance(page.get("cursor"), int):
+            seen[agent_id] = page["cursor"]
 
     def _lost(self, reason: str) -> None:
         # Once for each loss, not for each try.
         if reason != self.problem:
             log.warning("no stream: %s", reason)
         self.problem = reason
+
+
+def _hand_on(agent_id: str, message: Any, listener: LinkListener) -> None:
+    """Only what is a message: one that is none must not cost the others' mail."""
+    is_one = isinstance(message, dict) and isinstance(message.get("id"), int)
+    if is_one and all(isinstance(message.get(name), str) for name in ("from", "body")):
+        listener.mail(agent_id, message)
+    else:
+        log.error("the relay sent %s no proper message: %.200r", agent_id, message)

@@ -6,8 +6,7 @@ its two tasks; the supervisor decides when it begins and ends. Runs on the daemo
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +28,8 @@ log = logging.getLogger(__name__)
 MODE_FILE: Final = "mode"
 _STRICTNESS: Final = (ApprovalMode.OPEN, ApprovalMode.GUARDED, ApprovalMode.READ_ONLY)
 _OFFLINE_SECONDS: Final = 4.0
+# Long enough that a mistake that repeats costs nothing but this session's mail.
+_RECOVERY_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,8 @@ class Session:
             agent_id=lambda: self.row.agent_id,
             receipts_changed=self._machine.link.receipts_changed,
         )
-        self._start(self.adapter.run(), "adapter")
-        self._start(self.courier.run(), "courier")
+        self._start(self._keep_running(self.adapter.run), "adapter")
+        self._start(self._keep_running(self.courier.run), "courier")
 
     def rejoin(self) -> None:
         """After a restart of the daemon: the relay knows the agent, the link has to learn of it,
@@ -112,11 +113,10 @@ class Session:
 
     async def close(self) -> None:
         """End adapter and courier; nothing is reported any more."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        for task in list(self._tasks):
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.adapter = self.courier = None
 
     # --- from the relay ---
@@ -255,6 +255,16 @@ class Session:
         if row.label is not None:
             description["label"] = row.label
         return description
+
+    async def _keep_running(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A mistake in one session's transport must cost neither the session nor the daemon."""
+        while True:
+            try:
+                await work()
+                return
+            except Exception:
+                log.exception("session %s: %s failed", self.key, asyncio.current_task())
+            await asyncio.sleep(_RECOVERY_SECONDS)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=f"{name} of session {self.key}")

@@ -179,3 +179,25 @@ def test_many_messages_travel_in_batches_of_bounded_size(
         assert max(len(each.message_ids) for each in session.context) <= 32
 
     play(MemorySession(), scenario)
+
+
+def test_adapter_that_fails_is_started_again(
+    play: Callable[[MemorySession, Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_agentd.session._RECOVERY_SECONDS", 0.01)
+
+    async def scenario(daemon: DaemonParts, session: MemorySession) -> None:
+        adapter = session.adapter
+        assert adapter is not None
+
+        def fail_once() -> None:
+            monkeypatch.undo()
+            raise RuntimeError("a mistake")
+
+        monkeypatch.setattr(adapter, "_prove", fail_once)
+        _mail(daemon, 1)
+
+        await until(lambda: session.message_ids == [1])
+        await until(lambda: not daemon.store.mail.open_deliveries(KEY))
+
+    play(MemorySession(), scenario)

@@ -57,6 +57,16 @@ def test_other_program_on_the_port_is_told_apart_from_a_relay(status: int) -> No
     assert caught.value.code == "not_a_relay"
 
 
+def test_answer_that_is_no_object_is_not_a_relays() -> None:
+    with (
+        _client(lambda _: httpx.Response(200, json=["x"])) as client,
+        pytest.raises(RelayRefused) as caught,
+    ):
+        client.request(calls.health())
+
+    assert caught.value.code == "not_a_relay"
+
+
 def test_connection_that_fails_is_an_unreachable_relay() -> None:
     def fail(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
