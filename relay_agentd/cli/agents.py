@@ -65,5 +65,5 @@ def _row(agent: dict[str, Any]) -> list[Any]:
         agent.get("project"),
         " ".join(agent.get("tags") or ()),
         " ".join(agent.get("capabilities") or ()),
-        seen(agent.get("lastSeenAt")),
+        "" if agent["builtIn"] else seen(agent["lastSeenAt"]),
     ]

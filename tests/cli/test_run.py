@@ -170,6 +170,32 @@ def test_helper_that_does_not_start_is_reported_with_its_last_words(running: Mac
     expect_nothing_left(running)
 
 
+def test_helper_that_ignores_term_is_killed(running: Machine) -> None:
+    done = running.run("run", "stand-in", "--", "with-helper", "stubborn-helper")
+
+    assert done.returncode == 0
+    assert of_sessions(running) == []
+    expect_nothing_left(running)
+
+
+def test_launcher_ended_while_it_starts_leaves_nothing(running: Machine) -> None:
+    with running.terminal("run", "stand-in", "--", "with-helper", "silent-helper") as window:
+        eventually(lambda: of_sessions(running), 10.0)
+        os.kill(window.pid, signal.SIGTERM)
+
+        assert window.exit_status() == 128 + signal.SIGTERM
+    expect_nothing_left(running)
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(running: Machine) -> None:
+    with running.terminal("run", "stand-in", "--", "with-helper", "silent-helper") as window:
+        eventually(lambda: of_sessions(running), 10.0)
+        window.press("C-c")
+
+        assert window.exit_status() == 130
+    expect_nothing_left(running)
+
+
 def test_ctrl_z_and_fg_work_with_a_program_that_stops_itself(running: Machine) -> None:
     with running.shell() as window:
         window.wait_for_text("shell>")

@@ -62,6 +62,8 @@ def main() -> None:
         return
     if behaviour in ("exit", "plain"):
         sys.exit(int(rest[0]))
+    if behaviour == "stubborn-helper":
+        return
     if behaviour == "signals":
         end_late_and_orderly()
     if behaviour == "full-screen":
