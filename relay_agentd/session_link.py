@@ -152,14 +152,14 @@ class SessionLink:
         try:
             told = {"providerProcess": provider}
             self._tell("session.provider", {"process": provider}, told=told)
-        except AgentdError:
+        except (AgentdError, OSError):
             self._drop()
         while not self._told_to_stop(None):
             # A daemon that cannot start, or will not have the session back, must not end the
             # session: the provider goes on without the relay, and we keep trying.
             try:
                 self._attach_within(_ATTACH_SECONDS)
-            except AgentdError:
+            except (AgentdError, OSError):
                 self._drop()
 
     def _told_to_stop(self, seconds: float | None) -> bool:
