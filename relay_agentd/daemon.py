@@ -22,7 +22,7 @@ from relay_agentd import __version__
 from relay_agentd.adapters.registry import BUILT_IN
 from relay_agentd.clock import now
 from relay_agentd.control import ControlServer
-from relay_agentd.errors import AlreadyRunning
+from relay_agentd.errors import AlreadyRunning, StoreUnusable
 from relay_agentd.identity import host_name
 from relay_agentd.log import log_to
 from relay_agentd.outbox import Outbox
@@ -111,16 +111,19 @@ class _Daemon:
 
     async def work_until(self, stopping: asyncio.Event) -> None:
         """Keep the link and the outbox going. A part that fails fails the daemon: the next one
-        starts from what is written down."""
-        async with asyncio.TaskGroup() as tasks:
-            parts = [
-                tasks.create_task(self.link.run(self.supervisor, self.outbox.retry)),
-                tasks.create_task(self.outbox.run()),
-                tasks.create_task(self._warm_up()),
-            ]
-            await stopping.wait()
-            for part in parts:
-                part.cancel()
+        starts from what is written down. Raises: StoreUnusable."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                parts = [
+                    tasks.create_task(self.link.run(self.supervisor, self.outbox.retry)),
+                    tasks.create_task(self.outbox.run()),
+                    tasks.create_task(self._warm_up()),
+                ]
+                await stopping.wait()
+                for part in parts:
+                    part.cancel()
+        except* StoreUnusable as unusable:
+            raise StoreUnusable(str(_first(unusable))) from unusable
 
     async def _warm_up(self) -> None:
         """The MCP SDK takes a second to import: in a thread, and before a session needs it."""
@@ -153,6 +156,12 @@ class _Daemon:
             "providers": list(BUILT_IN),
             "launchRoots": [str(root) for root in self._settings.launch_roots],
         }
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    """What a group of groups is about."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 @contextmanager

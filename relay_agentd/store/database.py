@@ -35,36 +35,44 @@ class Database:
         except StoreUnusable:
             self._connection.close()
             raise
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise StoreUnusable(f"{path} cannot be used: {error}") from error
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """A transaction: all of it or nothing."""
-        self._connection.execute("BEGIN IMMEDIATE")
+        """A transaction: all of it or nothing. Raises: StoreUnusable."""
+        self._execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # A full disk ends the transaction by itself.
+            if self._connection.in_transaction:
+                self._connection.rollback()
             raise
-        self._connection.execute("COMMIT")
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Carry out one statement; the number of rows it changed."""
-        return self._connection.execute(sql, values).rowcount
+        """Carry out one statement; the number of rows it changed. Raises: StoreUnusable."""
+        return self._execute(sql, values).rowcount
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """What a query finds."""
-        return self._connection.execute(sql, values).fetchall()
+        """What a query finds. Raises: StoreUnusable."""
+        return self._execute(sql, values).fetchall()
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
+    def _execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, values)
+        except sqlite3.IntegrityError:
+            # A caller's mistake, and not the file's fault.
+            raise
+        except sqlite3.Error as error:
+            raise StoreUnusable(f"{self._path} cannot be used: {error}") from error
+
     def _prepare(self) -> None:
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-            self._connection.execute(f"PRAGMA {pragma}")
+            self._execute(f"PRAGMA {pragma}")
         version = self._version()
         if version > len(MIGRATIONS):
             raise StoreUnusable(
@@ -79,8 +87,8 @@ class Database:
                 # Read again under the lock: another process may have been faster.
                 if self._version() == version:
                     for statement in MIGRATIONS[version]:
-                        self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version = {version + 1}")
+                        self._execute(statement)
+                    self._execute(f"PRAGMA user_version = {version + 1}")
 
     def _version(self) -> int:
         return int(self.rows("PRAGMA user_version")[0][0])

@@ -235,6 +235,26 @@ def test_database_that_another_program_holds_is_refused(tmp_path: Path) -> None:
     holder.close()
 
 
+def test_database_that_is_locked_while_it_is_used_is_named(store: Store, tmp_path: Path) -> None:
+    holder = sqlite3.connect(tmp_path / "agentd.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreUnusable, match=r"agentd\.db cannot be used: database is locked"):
+        store.mail.receive(AGENT, _message(1), KEY, 0.0)
+
+    holder.close()
+    assert store.mail.receive(AGENT, _message(1), KEY, 0.0)
+
+
+def test_transaction_that_fails_leaves_nothing(store: Store) -> None:
+    store.sessions.add(_row())
+    with pytest.raises(sqlite3.IntegrityError):
+        store.sessions.add(_row())
+
+    store.sessions.add(_row(OTHER_KEY))
+    assert len(store.sessions.live()) == 2
+
+
 def test_database_file_is_private(tmp_path: Path) -> None:
     Store(tmp_path / "agentd.db").close()
 
