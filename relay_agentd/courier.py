@@ -187,7 +187,7 @@ class Courier:
         if agent_id is None:
             return None
         on_the_way = [row.on_the_way for row in self._mail.open_deliveries(self._key)]
-        ids = rules.next_batch(self._mail.waiting(self._key), on_the_way, now())
+        ids = rules.next_batch(self._mail.waiting(self._key, now()), on_the_way, now())
         if not ids:
             return None
         messages = self._mail.messages(self._key, ids)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from relay_agentd import relay_calls as calls
+from relay_agentd.clock import now
 from relay_agentd.errors import ControlRefused, RelayRefused, RelayUnreachable
 from relay_agentd.outbox import Outbox
 from relay_agentd.relay_client import AsyncRelayClient
@@ -84,11 +85,11 @@ class SessionBackend:
 
     def take_mail(self, session_key: str, limit: int, *, key: str) -> Mail:
         """What waits, oldest first; it counts as read from now on."""
-        messages = self._mail.take(session_key, limit, key)
+        messages = self._mail.take(session_key, limit, key, now())
         self._link.receipts_changed()
         return Mail(
             messages=messages,
-            left=len(self._mail.waiting(session_key)),
+            left=len(self._mail.waiting(session_key, now())),
             on_the_way=self._mail.on_the_way(session_key),
         )
 

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from relay_agentd.delivery import DeliveryState, MailState, OnTheWay, Waiting, mail_state
@@ -61,13 +62,16 @@ class MailStore:
         """Keep a message; False when it is here already."""
         sql = """
             INSERT INTO inbox (agent_id, message_id, session_key, message, priority, state,
-                               reported, received_at)
-            VALUES (?, ?, ?, ?, ?, 'received', 'received', ?)
+                               reported, received_at, expires_at)
+            VALUES (?, ?, ?, ?, ?, 'received', 'received', ?, ?)
             ON CONFLICT (agent_id, message_id) DO NOTHING
         """
-        text = json.dumps(message)
-        size_and_rank = (text, str(message.get("priority") or Priority.NORMAL.value))
-        values = (agent_id, int(message["id"]), session_key, *size_and_rank, now)
+        priority = str(message.get("priority") or Priority.NORMAL.value)
+        expires_at = _seconds(message.get("expiresAt"))
+        values = (
+            *(agent_id, int(message["id"]), session_key, json.dumps(message), priority),
+            *(now, expires_at),
+        )
         with self._database.write():
             return self._database.run(sql, values) == 1
 
@@ -79,15 +83,16 @@ class MailStore:
                 (agent_id, message_id),
             )
 
-    def waiting(self, session_key: str) -> list[Waiting]:
-        """What a session has not been offered, oldest first."""
+    def waiting(self, session_key: str, now: float) -> list[Waiting]:
+        """What a session has not been offered and has not expired, oldest first."""
         sql = """
             SELECT message_id, max(priority) AS priority, max(length(message)) AS size FROM inbox
-            WHERE session_key = ? AND state = 'received' GROUP BY message_id ORDER BY message_id
+            WHERE session_key = ? AND state = 'received' AND ifnull(expires_at, 1e18) > ?
+            GROUP BY message_id ORDER BY message_id
         """
         return [
             Waiting(found["message_id"], _priority(found["priority"]), found["size"])
-            for found in self._database.rows(sql, (session_key,))
+            for found in self._database.rows(sql, (session_key, now))
         ]
 
     def messages(self, session_key: str, ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -104,13 +109,13 @@ class MailStore:
         }
         return list(found.values())
 
-    def take(self, session_key: str, limit: int, key: str) -> list[dict[str, Any]]:
+    def take(self, session_key: str, limit: int, key: str, now: float) -> list[dict[str, Any]]:
         """Waiting messages the session asked for: they count as read. The same `key` gets the
         same again."""
         again = self._taken(key)
         if again:
             return again
-        ids = [mail.message_id for mail in self.waiting(session_key)[:limit]]
+        ids = [mail.message_id for mail in self.waiting(session_key, now)[:limit]]
         marks = ", ".join("?" * len(ids))
         sql = f"""
             UPDATE inbox SET state = 'read', via = 'tool', taken_by = ?
@@ -268,3 +273,11 @@ class MailStore:
 
 def _priority(text: str) -> Priority:
     return Priority(text) if text in list(Priority) else Priority.NORMAL
+
+
+def _seconds(time: object) -> float | None:
+    """A time of the API as seconds; None when it is none."""
+    try:
+        return datetime.fromisoformat(str(time)).timestamp() if time else None
+    except ValueError:
+        return None

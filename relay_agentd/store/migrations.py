@@ -66,6 +66,7 @@ _INITIAL: Final = (
         delivery_id TEXT REFERENCES delivery (id),
         taken_by TEXT,
         received_at REAL NOT NULL,
+        expires_at REAL,
         PRIMARY KEY (agent_id, message_id)
     ) STRICT, WITHOUT ROWID
     """,

@@ -212,7 +212,7 @@ def test_receipts_that_could_not_be_reported_are_reported_after_a_restart(
             first.launch(processes.start(), processes.start())
             agent_id = await first.online()
             message_id = await first.send(agent_id, "hello")
-            await until(lambda: first.store.mail.waiting(KEY))
+            await until(lambda: first.store.mail.waiting(KEY, 1.0))
             await asyncio.to_thread(own_relay.kill)
             session.way = "at once"
             assert session.adapter is not None

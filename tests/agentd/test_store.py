@@ -96,17 +96,25 @@ def test_message_that_comes_twice_is_kept_once(store: Store) -> None:
     assert store.mail.receive(AGENT, _message(1), KEY, 0.0)
     assert not store.mail.receive(AGENT, _message(1), KEY, 0.0)
 
-    assert [mail.message_id for mail in store.mail.waiting(KEY)] == [1]
+    assert [mail.message_id for mail in store.mail.waiting(KEY, 1.0)] == [1]
+
+
+def test_message_that_expired_while_it_waited_is_not_offered(store: Store) -> None:
+    store.mail.receive(AGENT, _message(1, expiresAt="1970-01-01T00:01:00.000Z"), KEY, 0.0)
+    store.mail.receive(AGENT, _message(2, expiresAt="whenever"), KEY, 0.0)
+
+    assert [mail.message_id for mail in store.mail.waiting(KEY, 59.0)] == [1, 2]
+    assert [mail.message_id for mail in store.mail.waiting(KEY, 61.0)] == [2]
 
 
 def test_withdrawn_delivery_gives_its_messages_back(store: Store) -> None:
     store.mail.receive(AGENT, _message(1), KEY, 0.0)
     row = _cut(store, "d-1", 1)
-    assert store.mail.waiting(KEY) == []
+    assert store.mail.waiting(KEY, 1.0) == []
 
     store.mail.move(row, DeliveryState.WITHDRAWN, 2.0)
 
-    assert [mail.message_id for mail in store.mail.waiting(KEY)] == [1]
+    assert [mail.message_id for mail in store.mail.waiting(KEY, 1.0)] == [1]
     assert store.mail.open_deliveries(KEY) == []
 
 
@@ -141,9 +149,9 @@ def test_mail_taken_by_the_tool_is_read_and_the_same_call_gets_it_again(store: S
     for number in (1, 2, 3):
         store.mail.receive(AGENT, _message(number), KEY, 0.0)
 
-    first = store.mail.take(KEY, 2, "call-1")
-    again = store.mail.take(KEY, 2, "call-1")
-    other = store.mail.take(KEY, 2, "call-2")
+    first = store.mail.take(KEY, 2, "call-1", 1.0)
+    again = store.mail.take(KEY, 2, "call-1", 1.0)
+    other = store.mail.take(KEY, 2, "call-2", 1.0)
 
     assert [message["id"] for message in first] == [1, 2]
     assert again == first
@@ -158,7 +166,7 @@ def test_resumed_agent_gets_what_its_former_session_was_offered(store: Store) ->
 
     store.mail.adopt(AGENT, OTHER_KEY)
 
-    assert [mail.message_id for mail in store.mail.waiting(OTHER_KEY)] == [2]
+    assert [mail.message_id for mail in store.mail.waiting(OTHER_KEY, 1.0)] == [2]
     assert [row.message_ids for row in store.mail.open_deliveries(OTHER_KEY)] == [(1,)]
     assert store.mail.open_deliveries(KEY) == []
 
@@ -172,7 +180,7 @@ def test_message_for_two_agents_of_one_session_is_offered_once(store: Store) -> 
 
     assert row.message_ids == (1,)
     assert len(store.mail.unreported()) == 2
-    assert store.mail.waiting(KEY) == []
+    assert store.mail.waiting(KEY, 1.0) == []
 
 
 def test_old_mail_is_forgotten_but_not_what_still_waits(store: Store) -> None:
@@ -184,7 +192,7 @@ def test_old_mail_is_forgotten_but_not_what_still_waits(store: Store) -> None:
     store.mail.prune(before=10.0)
 
     assert store.mail.find_delivery("d-1") is None
-    assert [mail.message_id for mail in store.mail.waiting(KEY)] == [2]
+    assert [mail.message_id for mail in store.mail.waiting(KEY, 1.0)] == [2]
     assert store.mail.receive(AGENT, _message(1), KEY, 0.0)
 
 

@@ -208,7 +208,7 @@ def test_new_conversation_takes_over_label_tags_and_undelivered_mail(
             daemon.launch(processes.start(), processes.start())
             before = await daemon.online()
             message_id = await daemon.send(before, "for whoever comes")
-            await until(lambda: daemon.store.mail.waiting(KEY))
+            await until(lambda: daemon.store.mail.waiting(KEY, 1.0))
 
             session.id, session.way = "after-clear", "at once"
             assert session.adapter is not None
@@ -242,7 +242,7 @@ def test_mail_that_a_session_did_not_see_waits_for_its_resume_under_the_same_id(
             daemon.launch(processes.start(), processes.start())
             first_id = await daemon.online()
             message_id = await daemon.send(first_id, "later then")
-            await until(lambda: daemon.store.mail.waiting(KEY))
+            await until(lambda: daemon.store.mail.waiting(KEY, 1.0))
             await daemon.supervisor.closed(KEY, 0)
 
             session.way = "at once"

@@ -137,7 +137,7 @@ class DaemonParts:
 
     async def arrived(self, number: int) -> None:
         async def is_here() -> bool:
-            return any(mail.message_id == number for mail in self.store.mail.waiting(SESSION))
+            return any(mail.message_id == number for mail in self.store.mail.waiting(SESSION, 0.0))
 
         await self.until(is_here)
 
