@@ -63,7 +63,7 @@ class Stage:
 
     def start(self, approval: ApprovalMode = "open", arguments: Sequence[str] = ()) -> Terminal:
         """Start a session and wait until it is registered and takes input."""
-        before = len(self.bench.opens)
+        before, connections = len(self.bench.opens), self.home.tool_connections()
         terminal = self.launch(approval, arguments)
         eventually(
             lambda: len(self.bench.opens) > before,
@@ -71,6 +71,7 @@ class Stage:
             message=lambda: f"no SessionStart:\n{terminal.screen()}",
         )
         terminal.wait_for_text(READY)
+        eventually(lambda: self.home.tool_connections() > connections, 30)
         return terminal
 
     def restart_daemon(self) -> None:

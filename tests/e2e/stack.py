@@ -93,8 +93,11 @@ class Stack:
         """A session that takes prompts and is on the relay."""
         rig = "codex" if name == "codex" else "claude"
         before = {agent["id"] for agent in self.online()} if self.is_up() else set()
+        connections = self.home.tool_connections()
         terminal = self.run(name, *words, options=options)
         terminal.wait_for_text(READY[name], within=40)
+        if rig == "claude":
+            eventually(lambda: self.home.tool_connections() > connections, within=40)
         agent = eventually(
             lambda: next((a for a in self.online(rig) if a["id"] not in before), None),
             within=20,

@@ -127,6 +127,14 @@ class IsolatedHome:
             environment["ANTHROPIC_BASE_URL"] = self._anthropic.url
         return environment | more
 
+    def tool_connections(self) -> int:
+        """How often a Claude Code of this home has got the tools of the relay.
+
+        It takes prompts before that, and then offers its model no such tools in the first turn.
+        """
+        logs = self.path.glob(".cache/claude-cli-nodejs/*/mcp-logs-*relay*/*.jsonl")
+        return sum(log.read_text().count("Successfully connected") for log in logs)
+
     def close(self) -> None:
         """Removes the home with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
