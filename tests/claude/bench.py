@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -198,6 +199,9 @@ class Bench:
                 await self._answer(json.loads(line), reader, writer)
         finally:
             writer.close()
+            with suppress(OSError):
+                # The loop may end right after; what closing has scheduled would not run any more.
+                await writer.wait_closed()
 
     async def _answer(
         self, request: Mapping[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
