@@ -2,9 +2,8 @@
 
 Run as ``python -I -S mcp_pipe.py`` with AGENT_RELAY_SESSION and AGENT_RELAY_CONTROL set. The MCP
 SDK costs 65 MB and a second, so it lives once, in the daemon; this passes newline-delimited
-JSON-RPC between the provider's stdin/stdout and the daemon's control socket. It must not import
-anything of ours or beyond the standard library (20 MB, 150 ms), and must not write anything but
-protocol to stdout.
+JSON-RPC between the provider's stdin/stdout and the daemon's control socket. It must import only
+the standard library, nothing of ours (20 MB, 150 ms), and write only protocol to stdout.
 
 It outlives the daemon. It remembers the client's handshake and every request without an answer;
 on a new connection it replays the first, swallows that answer, and sends the requests again. The
