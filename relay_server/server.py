@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -35,6 +36,8 @@ _RUNNING: Final = 8
 _LOOP_SECONDS: Final = 5.0
 # Ours is checked in the application; this only keeps a hostile body off the disk.
 _MAX_BODY: Final = 8 * MAX_REQUEST_BYTES
+# What may wait in a socket's buffer before its writer waits too: slow readers cost little.
+_MAX_UNSENT: Final = 1024 * 1024
 
 
 class _Task(WSGITask):
@@ -42,6 +45,11 @@ class _Task(WSGITask):
 
     Two small segments would meet delayed acknowledgements: 40 ms on every kept connection.
     """
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        environ["relay.cut"] = cast("_Channel", self.channel).cut
+        return environ
 
     def write(self, data: bytes) -> None:
         if self.wrote_header or not self.complete:
@@ -99,6 +107,11 @@ class _Channel(HTTPChannel):
     task_class = _Task
     error_task_class = _ErrorTask
 
+    def cut(self) -> None:
+        """End the connection from any thread; one that is stuck in a write to it wakes."""
+        with suppress(OSError):  # it has ended by itself
+            cast("socket.socket", self.socket).shutdown(socket.SHUT_RDWR)
+
 
 class _Threads(ThreadedTaskDispatcher):
     """Grows by one thread for each parked request, up to all that may park."""
@@ -143,6 +156,7 @@ class Server:
             channel_request_lookahead=1,
             asyncore_use_poll=True,
             max_request_body_size=_MAX_BODY,
+            outbuf_high_watermark=_MAX_UNSENT,
             clear_untrusted_proxy_headers=True,
             connection_limit=settings.max_streams + MAX_LONG_POLLS + 1000,
             channel_timeout=300,

@@ -105,6 +105,12 @@ def is_gone(request: falcon.Request) -> Callable[[], bool]:
     return gone
 
 
+def cut(request: falcon.Request) -> Callable[[], None]:
+    """Ends the connection, whatever its thread is waiting for. See `relay_server.server`."""
+    end: Callable[[], None] = request.env.get("relay.cut", lambda: None)
+    return end
+
+
 def path_id(text: str) -> int | None:
     """The id in a path; None when nothing can have that id."""
     if not _DIGITS.fullmatch(text):

@@ -81,11 +81,13 @@ class EventLog:
             self._events.append(event)
             for subscription in self._subscriptions:
                 if subscription.wants(event):
-                    subscription.feed.put(frame)
+                    subscription.feed.put(frame, len(frame))
 
-    def subscribe(self, types: frozenset[str], last_id: int | None) -> Subscription:
+    def subscribe(
+        self, types: frozenset[str], last_id: int | None, cut: Callable[[], None] = lambda: None
+    ) -> Subscription:
         """A reader that first gets what it missed, or `reset` when that is not known any more."""
-        subscription = Subscription(types)
+        subscription = Subscription(types, Feed(cut))
         with self._lock:
             newest = self._next - 1
             if last_id is not None:

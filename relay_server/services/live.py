@@ -54,7 +54,7 @@ class Stream:
 
     def offer(self, agent_id: str, message_id: int, frame: bytes) -> None:
         """Queue a new message."""
-        self.feed.put(Live(agent_id, message_id, frame))
+        self.feed.put(Live(agent_id, message_id, frame), len(frame))
 
 
 @dataclass(eq=False, slots=True)
@@ -168,7 +168,7 @@ class Listeners:
             notice = Notice(b"event: %s\ndata: %s\n\n" % (event.encode(), dumps(data)))
             for listener in listeners:
                 if isinstance(listener, Stream):
-                    listener.feed.put(notice)
+                    listener.feed.put(notice, len(notice.frame))
 
     # -- waiting for receipts
 

@@ -6,7 +6,7 @@ feed, so none is missed and none comes twice.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from relay_server.domain.message import Message
@@ -28,6 +28,7 @@ _PING: Final = b": ping\n\n"
 _PAGE: Final = 200
 
 Item = TypeVar("Item")
+Cut = Callable[[], None]
 
 
 class StreamService:
@@ -39,10 +40,10 @@ class StreamService:
 
     # -- a machine's stream
 
-    def open(self, agent_ids: Iterable[str], machine: str | None) -> Stream:
+    def open(self, agent_ids: Iterable[str], machine: str | None, cut: Cut) -> Stream:
         """Take a place. Raises: Unavailable. Ends with `close`."""
         self._core.slots.take_stream()
-        stream = Stream(new_stream_id(), machine)
+        stream = Stream(new_stream_id(), machine, feed=Feed(cut))
         self._join(stream, list(dict.fromkeys(agent_ids)))
         return stream
 
@@ -169,10 +170,10 @@ class StreamService:
 
     # -- everything that happens
 
-    def open_events(self, types: frozenset[str], last_id: int | None) -> Subscription:
+    def open_events(self, types: frozenset[str], last_id: int | None, cut: Cut) -> Subscription:
         """Take a place. Raises: Unavailable. Ends with `close_events`."""
         self._core.slots.take_stream()
-        return self._core.events.subscribe(types, last_id)
+        return self._core.events.subscribe(types, last_id, cut)
 
     def close_events(self, subscription: Subscription) -> None:
         """The connection is gone."""

@@ -1,5 +1,8 @@
 """/api/stream and /api/events over a real connection."""
 
+import socket
+from contextlib import closing
+
 import pytest
 
 from tests.server.conftest import StartRelay
@@ -260,3 +263,21 @@ def test_a_reader_that_does_not_keep_up_is_cut(relay: RunningRelay) -> None:
 
     assert subscription.feed.is_closed
     relay.relay.core.events.unsubscribe(subscription)
+
+
+@pytest.mark.parametrize("path", ["/api/stream?agent=a", "/api/events"])
+def test_a_reader_that_does_not_read_is_cut_before_it_costs_much(
+    relay: RunningRelay, path: str
+) -> None:
+    with closing(socket.socket()) as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", relay.server.port))
+        reader.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        eventually(lambda: relay.relay.core.slots.streams == 1)
+
+        sent = 0
+        while relay.relay.core.slots.streams and sent < 40_000_000:
+            sent += len(relay.send("operator", "a", "x" * 60_000)["body"])
+        eventually(lambda: relay.relay.core.slots.streams == 0)
+
+    assert sent < 30_000_000

@@ -48,7 +48,7 @@ class MachineStream:
     def on_get(self, request: Request, response: Response) -> None:
         query = requests.Query(request, ("agent", "machine"))
         agents = query.texts("agent", schemas.AGENT)
-        stream = self._service.open(agents, query.text("machine"))
+        stream = self._service.open(agents, query.text("machine"), requests.cut(request))
         _start(
             response,
             self._service.frames(stream, requests.is_gone(request)),
@@ -76,7 +76,9 @@ class Events:
     def on_get(self, request: Request, response: Response) -> None:
         query = requests.Query(request, ("types",))
         types = frozenset(name.removesuffix(".*") for name in query.texts("types"))
-        subscription = self._service.open_events(types, _last_event_id(request))
+        subscription = self._service.open_events(
+            types, _last_event_id(request), requests.cut(request)
+        )
         frames = self._service.event_frames(subscription, requests.is_gone(request))
         _start(response, frames, lambda: self._service.close_events(subscription))
 
