@@ -2,6 +2,7 @@
 
     AgentdError
     ├── SettingsInvalid     a value that does not parse               exit 2
+    ├── FolderMissing       the folder to work in does not exist      exit 2
     ├── FolderUnsafe        a folder that others could tamper with    exit 3
     ├── StoreUnusable       the daemon's database                     exit 3
     ├── AlreadyRunning      another daemon holds this state folder    exit 4
@@ -32,6 +33,12 @@ class SettingsInvalid(AgentdError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+class FolderMissing(AgentdError):
+    """The folder a session was to start in is gone, or none of ours to enter."""
+
+    exit_status = 2
 
 
 class FolderUnsafe(AgentdError):

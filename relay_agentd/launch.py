@@ -8,7 +8,6 @@ starts is tied to it (`spawn`), what it announced is tied to its control connect
 
 import os
 import secrets
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from relay_agentd.clock import monotonic
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import AgentdError
 from relay_agentd.process import ProcessId, send_signal
+from relay_agentd.session_folder import remove_session_folder
 from relay_agentd.session_link import SessionLink
 from relay_agentd.settings import TOKEN_VARIABLE
 from relay_agentd.spawn import Child, spawn_tied
@@ -161,7 +161,7 @@ class _Session:
         told = self._link.close(status, timeout=_FAREWELL_SECONDS)
         self._end_helper()
         if not told:
-            shutil.rmtree(self._request.folder, ignore_errors=True)
+            remove_session_folder(self._request.folder)
 
     def _end_helper(self) -> None:
         if self._helper is not None:

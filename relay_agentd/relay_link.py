@@ -12,7 +12,7 @@ to one agent reaches the relay in order. Runs on the daemon's loop.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -20,10 +20,11 @@ from typing import Any, Final
 
 from relay_agentd import relay_calls as calls
 from relay_agentd.backoff import Backoff
+from relay_agentd.delivery import MailState
 from relay_agentd.errors import RelayRefused, RelayUnreachable
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_stream import RECONNECT, LinkListener, LinkState, RelayStream
-from relay_agentd.store.mail import MailStore, Receipt
+from relay_agentd.store.mail import TAKEN_BY_TOOL, MailStore, Receipt
 from relay_server.wire import AgentStatus
 
 log = logging.getLogger(__name__)
@@ -285,14 +286,7 @@ class RelayLink:
             self._due.set()
 
     async def _report_group(self, agent_id: str, group: list[Receipt]) -> None:
-        bodies = [
-            {
-                "messageId": receipt.message_id,
-                "state": receipt.state.value,
-                **({"via": receipt.via} if receipt.via else {}),
-            }
-            for receipt in group
-        ]
+        bodies = [body for receipt in group for body in _bodies(receipt)]
         member = self._members.get(agent_id)
         try:
             await self._client.request(
@@ -311,3 +305,13 @@ class RelayLink:
         """The agent, unless another session here goes on under its id."""
         member = self._members.get(agent_id)
         return member if member is not None and member.instance == instance else None
+
+
+def _bodies(receipt: Receipt) -> Iterator[dict[str, str | int]]:
+    """What the relay is told: a delivery that was read meanwhile was in the context before."""
+    states = [receipt.state]
+    if receipt.state is MailState.READ and receipt.via != TAKEN_BY_TOOL:
+        states.insert(0, MailState.IN_CONTEXT)
+    for state in states:
+        body: dict[str, str | int] = {"messageId": receipt.message_id, "state": state.value}
+        yield {**body, "via": receipt.via} if receipt.via else body

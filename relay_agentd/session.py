@@ -182,6 +182,7 @@ class Session:
         self.agent_status = status
         if self.row.agent_id is not None:
             self._machine.link.set_status(self.row.agent_id, status, detail, instance=self.key)
+        self._mark_read()
 
     def reachable(self, reachability: Reachability) -> None:
         """How messages get in at present."""
@@ -197,6 +198,8 @@ class Session:
         """The delivery was seen in the session's context."""
         if self.courier is not None:
             self.courier.proved(delivery_id, via)
+            # The turn may have been over before its proof was seen.
+            self._mark_read()
 
     def lost(self, delivery_id: str) -> None:
         """The delivery did not arrive."""
@@ -209,6 +212,11 @@ class Session:
             self.courier.ready()
 
     # --- inside ---
+
+    def _mark_read(self) -> None:
+        """A session that rests has read what is in its context."""
+        if self.agent_status is AgentStatus.IDLE and self._machine.store.mail.mark_read(self.key):
+            self._machine.link.receipts_changed()
 
     @property
     def approval(self) -> ApprovalMode:

@@ -9,7 +9,6 @@ next one takes over what lives and finishes what died. Runs on the daemon's loop
 
 import asyncio
 import logging
-import shutil
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -22,6 +21,7 @@ from relay_agentd.errors import AgentdError, ControlRefused
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId, find_leftovers, send_signal, terminate, wait_gone
 from relay_agentd.session import Machine, Session
+from relay_agentd.session_folder import remove_session_folder
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.session_state import LIVE, SessionEvent, SessionState
 from relay_agentd.store.sessions import SessionRow
@@ -236,7 +236,7 @@ class Supervisor:
         programs = (*_PROGRAMS, str(folder))
         leftovers = await asyncio.to_thread(find_leftovers, key, programs)
         await terminate(leftovers, grace=_LEFTOVER_GRACE_SECONDS)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(remove_session_folder, folder)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._endings = {key: other for key, other in self._endings.items() if other is not task}

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from relay_agentd.cli import machine
+from relay_agentd.errors import FolderMissing
 from relay_server.wire import ApprovalMode
 
 
@@ -53,11 +54,22 @@ def run_command(
         Launch(
             provider=provider,
             arguments=arguments,
-            cwd=cwd or Path.cwd(),
+            cwd=cwd or _current_folder(),
             machine=machine.here(_options(description)),
             autostart=not no_autostart,
         )
     )
+
+
+def _current_folder() -> Path:
+    """Raises: FolderMissing."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise FolderMissing(
+            f"the current folder cannot be used: {error.strerror}. Change to one that exists, "
+            "or name one with --cwd."
+        ) from error
 
 
 def _options(given: dict[str, Any]) -> dict[str, str | None]:

@@ -15,6 +15,9 @@ from relay_agentd.delivery import DeliveryState, MailState, OnTheWay, Waiting, m
 from relay_agentd.store.database import Database
 from relay_server.wire import Priority
 
+TAKEN_BY_TOOL: Final = "tool"
+"""The `via` of mail that the session asked for, and that no delivery brought into its context."""
+
 _ENDED: Final = "('in_context', 'withdrawn')"
 # A receipt's order; what the relay knows already is not reported again.
 _UNREPORTED: Final = "state IN ('handed', 'in_context', 'read') AND state <> reported"
@@ -118,12 +121,18 @@ class MailStore:
         ids = [mail.message_id for mail in self.waiting(session_key, now)[:limit]]
         marks = ", ".join("?" * len(ids))
         sql = f"""
-            UPDATE inbox SET state = 'read', via = 'tool', taken_by = ?
+            UPDATE inbox SET state = 'read', via = ?, taken_by = ?
             WHERE session_key = ? AND message_id IN ({marks}) AND state = 'received'
         """  # noqa: S608 - question marks
         with self._database.write():
-            self._database.run(sql, (key, session_key, *ids))
+            self._database.run(sql, (TAKEN_BY_TOOL, key, session_key, *ids))
         return self._taken(key)
+
+    def mark_read(self, session_key: str) -> bool:
+        """What is in a session's context counts as read; False when there was nothing to mark."""
+        sql = "UPDATE inbox SET state = 'read' WHERE session_key = ? AND state = 'in_context'"
+        with self._database.write():
+            return self._database.run(sql, (session_key,)) > 0
 
     def on_the_way(self, session_key: str) -> int:
         """How many messages were offered to a session and not proved."""

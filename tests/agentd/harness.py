@@ -194,6 +194,7 @@ class DaemonParts:
         """How far a message got."""
         receipts = (await self.http.get(f"/api/messages/{message_id}")).json()["receipts"]
         found: dict[str, Any] = next(
-            (each for each in receipts if each["agentId"] == agent_id), {"state": None}
+            (each for each in receipts if each["agentId"] == agent_id),
+            {"state": None, "inContextAt": None},
         )
         return found

@@ -8,6 +8,7 @@ import pytest
 
 from relay_agentd.errors import RelayRefused
 from relay_agentd.relay_stream import LinkState
+from relay_server.wire import AgentStatus
 from tests.agentd.harness import KEY, DaemonParts, Processes, until, until_async
 from tests.support.memory_session import MemorySession
 from tests.support.relay_process import RelayProcess
@@ -16,9 +17,13 @@ from tests.support.relay_process import RelayProcess
 async def _proved(daemon: DaemonParts, agent_id: str, *message_ids: int) -> None:
     async def all_proved() -> bool:
         receipts = [await daemon.receipt(number, agent_id) for number in message_ids]
-        return all(receipt["state"] == "in_context" for receipt in receipts)
+        return all(receipt["inContextAt"] for receipt in receipts)
 
     await until_async(all_proved)
+
+
+async def _is_read(daemon: DaemonParts, agent_id: str, message_id: int) -> bool:
+    return bool((await daemon.receipt(message_id, agent_id))["state"] == "read")
 
 
 def test_session_is_registered_with_all_that_is_known_of_it(
@@ -72,6 +77,32 @@ def test_message_reaches_the_context_and_the_relay_gets_proof(
             assert session.message_ids == [message_id]
             assert "hello" in session.context[0].text
             assert (await daemon.agent(agent_id))["lastProofAt"] is not None
+
+    asyncio.run(scenario())
+
+
+def test_message_counts_as_read_when_its_turn_is_over_and_not_before(
+    relay: RelayProcess, processes: Processes, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        session = MemorySession(id="reads")
+        async with DaemonParts(relay.url, tmp_path, session) as daemon:
+            daemon.launch(processes.start(), processes.start())
+            agent_id = await daemon.online()
+            port = daemon.supervisor.find(KEY)
+            port.status(AgentStatus.BUSY)
+            message_id = await daemon.send(agent_id, "hello")
+
+            await _proved(daemon, agent_id, message_id)
+            receipt = await daemon.receipt(message_id, agent_id)
+            assert (receipt["state"], receipt["readAt"]) == ("in_context", None)
+            assert (await daemon.agent(agent_id))["unread"] == 1
+
+            port.status(AgentStatus.IDLE)
+            await until_async(lambda: _is_read(daemon, agent_id, message_id))
+            receipt = await daemon.receipt(message_id, agent_id)
+            assert receipt["inContextAt"] is not None
+            assert (await daemon.agent(agent_id))["unread"] == 0
 
     asyncio.run(scenario())
 

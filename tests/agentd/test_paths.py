@@ -1,12 +1,14 @@
-"""Paths: short enough for sockets, apart for each home, and private."""
+"""Paths: short enough for sockets, apart for each home, private, and gone with their session."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from relay_agentd.errors import FolderUnsafe
 from relay_agentd.paths import Paths, make_private
+from relay_agentd.session_folder import remove_session_folder
 
 
 def test_two_homes_of_one_user_do_not_share_a_socket(
@@ -76,3 +78,37 @@ def test_folder_of_another_user_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(FolderUnsafe, match="another user"):
         make_private(folder)
+
+
+def test_session_folder_goes_with_the_socket_and_lock_that_its_link_leads_to(
+    tmp_path: Path,
+) -> None:
+    folder, elsewhere = tmp_path / "session", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    with socket.socket(socket.AF_UNIX) as real:
+        real.bind(str(elsewhere / "ab12"))
+    (elsewhere / "ab12.lock").touch()
+    (elsewhere / "cd34.lock").touch()
+    (folder / "as.sock").symlink_to(elsewhere / "ab12")
+
+    remove_session_folder(folder)
+
+    assert not folder.exists()
+    assert [each.name for each in elsewhere.iterdir()] == ["cd34.lock"]
+
+
+def test_what_a_link_in_a_session_folder_leads_to_stays_when_it_is_no_socket(
+    tmp_path: Path,
+) -> None:
+    folder, precious = tmp_path / "session", tmp_path / "precious"
+    folder.mkdir()
+    precious.write_text("a person's own")
+    precious.with_name("precious.lock").touch()
+    (folder / "link").symlink_to(precious)
+
+    remove_session_folder(folder)
+
+    assert not folder.exists()
+    assert precious.read_text() == "a person's own"
+    assert precious.with_name("precious.lock").exists()

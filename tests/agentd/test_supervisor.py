@@ -226,7 +226,7 @@ def test_new_conversation_takes_over_label_tags_and_undelivered_mail(
             await until_async(is_offline)
 
             async def is_proved() -> bool:
-                return bool((await daemon.receipt(message_id, before))["state"] == "in_context")
+                return bool((await daemon.receipt(message_id, before))["inContextAt"])
 
             await until_async(is_proved)
 

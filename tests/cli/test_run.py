@@ -285,6 +285,17 @@ def test_unknown_provider_is_wrong_use_and_lists_the_known(machine: Machine) -> 
     assert "claude, codex, stand-in" in done.stderr
 
 
+def test_working_folder_that_is_gone_is_reported_in_one_line(machine: Machine) -> None:
+    with machine.shell() as shell:
+        shell.submit("mkdir gone && cd gone && rmdir ../gone")
+        shell.submit("relay-agentd run stand-in; echo status=$?")
+
+        shown = shell.wait_for_text("status=2")
+
+    assert "the current folder cannot be used: No such file or directory" in shown
+    assert "Traceback" not in shown
+
+
 def test_invocation_that_is_no_session_runs_untouched_and_starts_nothing(machine: Machine) -> None:
     done = machine.run("run", "stand-in", "--", "plain", "3")
 
