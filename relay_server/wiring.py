@@ -23,6 +23,7 @@ from relay_server.services.streaming import StreamService
 from relay_server.services.sweeper import Sweeper
 from relay_server.settings import Settings
 from relay_server.store import counters
+from relay_server.store.checkpoints import Checkpoints
 from relay_server.store.database import Database
 from relay_server.store.lockfile import DatabaseLock
 
@@ -35,12 +36,18 @@ class Relay:
     core: Core
     receipts: ReceiptService
     sweeper: Sweeper
+    checkpoints: Checkpoints
     lock: DatabaseLock
     threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         """Begin the background work."""
-        for name, target in (("receipts", self.receipts.run), ("sweeper", self.sweeper.run)):
+        work = {
+            "receipts": self.receipts.run,
+            "sweeper": self.sweeper.run,
+            "checkpoints": self.checkpoints.run,
+        }
+        for name, target in work.items():
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
             self.threads.append(thread)
@@ -55,6 +62,7 @@ class Relay:
         self.wake_all()
         self.sweeper.close()
         self.receipts.close()
+        self.checkpoints.close()
         for thread in self.threads:
             thread.join(timeout=5)
         self.core.database.close()
@@ -86,7 +94,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         registrations=IdempotencyService(core, "agents"),
     )
     app = build_app(settings, services)
-    return Relay(app, core, receipts, Sweeper(core, presence), lock)
+    sweeper, checkpoints = Sweeper(core, presence), Checkpoints(database)
+    return Relay(app, core, receipts, sweeper, checkpoints, lock)
 
 
 def _core(settings: Settings, database: Database, clock: Clock) -> Core:

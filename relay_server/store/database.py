@@ -30,6 +30,8 @@ Row = tuple[Any, ...]
 _BUSY_SECONDS: Final = 5
 _PRAGMAS: Final = {"journal_mode": "wal", "synchronous": "normal", "foreign_keys": 1}
 _MAX_READERS: Final = 64
+# 32 MB: the writer folds the log only when `store.checkpoints` cannot keep up.
+_LONGEST_LOG_PAGES: Final = 8000
 
 
 class Reader:
@@ -82,6 +84,8 @@ class Database:
         health.prepare(path)
         self._lock = threading.RLock()
         self._active: Transaction | None = None
+        # Transactions so far; written under the lock, read as a hint by anyone.
+        self.commits = 0
         try:
             self._writer = _connect(path)
         except sqlite3.Error as error:
@@ -115,6 +119,7 @@ class Database:
                 try:
                     yield transaction
                     self._writer.execute("COMMIT")
+                    self.commits += 1
                 except BaseException:
                     # A full disk fails the commit itself; the connection must stay usable.
                     if self._writer.in_transaction:
@@ -144,6 +149,10 @@ class Database:
         with self._lock:
             yield Reader(self._writer)
 
+    def connect_again(self) -> sqlite3.Connection:
+        """A connection of the caller's own, for work on the file itself."""
+        return sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+
     def close(self) -> None:
         """Fold the log into the file and close every connection."""
         with self._lock:
@@ -169,6 +178,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         health.check_contents(connection, path)
         for name, value in _PRAGMAS.items():
             connection.execute(f"PRAGMA {name} = {value}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG_PAGES}")
         _back_up_before_upgrade(connection, path)
         migrate(connection)
         connection.execute("BEGIN IMMEDIATE")
