@@ -140,13 +140,13 @@ def listener(port: int) -> str | None:
 
 
 def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]:
-    """Our own programs that a dead session left running.
+    """Programs of ours and of the provider that a dead session left running, and their children.
 
     Only those whose command line names one of `programs` (our pipe, our hook, the session's
     folder) and whose environment carries the session's key: a person's own programs may inherit
     that environment and are never touched. Reads the whole process table: call it in a thread.
     """
-    found = []
+    found: dict[int, ProcessId] = {}
     own = os.getuid()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -155,8 +155,9 @@ def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]
             if not any(program in word for word in process.cmdline() for program in programs):
                 continue
             if process.environ().get(SESSION_VARIABLE) == session_key:
-                found.append(ProcessId(process.pid, process.create_time()))
-    return found
+                for each in (process, *process.children(recursive=True)):
+                    found[each.pid] = ProcessId(each.pid, each.create_time())
+    return list(found.values())
 
 
 def _open_pidfd(process: ProcessId) -> int | None:

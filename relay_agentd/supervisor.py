@@ -34,7 +34,9 @@ _LEFTOVER_GRACE_SECONDS: Final = 0.5
 # A launcher that hangs up before it started anything has given up, unless it comes right back.
 _HANG_UP_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 5.0
-_PROGRAMS: Final = ("mcp_pipe.py", "relay_launchers/claude/hook.py")
+# What may outlive a provider that was killed: our pipe and hook, and with the commands that run in
+# them the shells of Claude Code's tool calls.
+_PROGRAMS: Final = ("mcp_pipe.py", "relay_launchers/claude/hook.py", "/shell-snapshots/snapshot-")
 
 
 class Supervisor:
@@ -232,7 +234,7 @@ class Supervisor:
             self._sessions.pop(key, None)
 
     async def _remove_remains(self, key: str, folder: Path) -> None:
-        """Our own programs that still run for a session, and its folder."""
+        """The programs that still run for a session, and its folder."""
         programs = (*_PROGRAMS, str(folder))
         leftovers = await asyncio.to_thread(find_leftovers, key, programs)
         await terminate(leftovers, grace=_LEFTOVER_GRACE_SECONDS)

@@ -112,3 +112,16 @@ def test_only_our_own_programs_of_the_session_are_left_overs(start: Start, tmp_p
         return find_leftovers("00000000000000aa", ["mcp_pipe.py"])
 
     assert eventually(found) == [_identity(ours)]
+
+
+def test_left_over_takes_along_what_it_started(start: Start) -> None:
+    script = "sleep 62 & echo $!; wait  # /shell-snapshots/snapshot-bash-1.sh"
+    shell = start("bash", "-c", script, **{SESSION_VARIABLE: "00000000000000aa"})
+    assert shell.stdout is not None
+    command = int(shell.stdout.readline())
+
+    found = find_leftovers("00000000000000aa", ["/shell-snapshots/snapshot-"])
+
+    assert [process.pid for process in found] == [shell.pid, command]
+    asyncio.run(terminate(found, grace=0.5))
+    assert not any(process.is_alive() for process in found)

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from tests.e2e.stack import Session, Stack
+from tests.support.processes import describe
 from tests.support.providers import CliName, find_cli
 from tests.support.wait import eventually
 
@@ -67,6 +68,30 @@ def test_nothing_is_left_of_a_session_that_ended_by(
     # A session that has worked has more to leave behind: hooks, helpers, tool processes.
     session.terminal.submit("[[shell: echo worked]] [[say: finished]]")
     session.terminal.wait_for_text("^. finished")
+
+    ending(session)
+
+    started = time.monotonic()
+    eventually(lambda: stack.agent(session.id)["status"] == "offline", SECONDS)
+    stack.expect_no_session_left(SECONDS - (time.monotonic() - started))
+
+
+# Only with these does it run commands without a dialog.
+UNASKED = {
+    "codex": (),
+    "claude-2.1.197": ("--permission-mode", "default", "--allowedTools", "Bash"),
+    "claude-2.1.330": ("--permission-mode", "default", "--allowedTools", "Bash"),
+}
+
+
+@pytest.mark.parametrize("ending", [_kill_provider, _kill_launcher])
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_nothing_is_left_of_a_session_killed_in_the_middle_of_a_command(
+    stack: Stack, name: CliName, ending: Callable[[Session], None]
+) -> None:
+    session = stack.session(name, *UNASKED[name])
+    session.terminal.submit("[[shell: tail -f /dev/null]]")
+    eventually(lambda: "tail -f /dev/null" in describe(stack.of_sessions()), 20)
 
     ending(session)
 
