@@ -44,7 +44,9 @@ class Slots:
         with self._lock:
             if self._streams >= self.max_streams:
                 raise Unavailable(
-                    "Too many streams are open; poll instead.", _RETRY_SECONDS, "too_many_streams"
+                    "Too many streams are open; poll instead.",
+                    _RETRY_SECONDS,
+                    code="too_many_streams",
                 )
             self._streams += 1
         self._on_park()
@@ -60,7 +62,7 @@ class Slots:
         with self._lock:
             if self._polls >= MAX_LONG_POLLS:
                 raise Unavailable(
-                    "Too many requests are waiting.", _RETRY_SECONDS, "too_many_waits"
+                    "Too many requests are waiting.", _RETRY_SECONDS, code="too_many_waits"
                 )
             self._polls += 1
         self._on_park()
