@@ -15,6 +15,8 @@ from relay_server.services.queues import Feed
 from relay_server.services.render import dumps
 
 KEPT: Final = 10_000
+# Fewer are kept when they are large: bodies may have 64 KiB each.
+KEPT_BYTES: Final = 64 * 1024 * 1024
 _BLOCK: Final = 100_000
 
 
@@ -49,7 +51,8 @@ class EventLog:
         self._last_reserved = self._next + _BLOCK - 1
         # Ids up to here were another process's: whoever saw only those has missed events.
         self._floor = self._next - 1
-        self._events: deque[Event] = deque(maxlen=KEPT)
+        self._events: deque[Event] = deque()
+        self._bytes = 0
         self._subscriptions: list[Subscription] = []
         self._lock = threading.Lock()
         self._is_closed = False
@@ -76,12 +79,18 @@ class EventLog:
                 *(at.encode(), members),
             )
             event = Event(number, event_type, frame)
-            if len(self._events) == KEPT:
-                self._floor = self._events[0].id
-            self._events.append(event)
+            self._keep(event)
             for subscription in self._subscriptions:
                 if subscription.wants(event):
                     subscription.feed.put(frame, len(frame))
+
+    def _keep(self, event: Event) -> None:
+        self._events.append(event)
+        self._bytes += len(event.frame)
+        while len(self._events) > KEPT or self._bytes > KEPT_BYTES:
+            oldest = self._events.popleft()
+            self._bytes -= len(oldest.frame)
+            self._floor = oldest.id
 
     def subscribe(
         self, types: frozenset[str], last_id: int | None, cut: Callable[[], None] = lambda: None

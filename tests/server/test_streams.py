@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from relay_server.services.events import KEPT_BYTES
 from tests.server.conftest import StartRelay
 from tests.server.running import RunningRelay
 from tests.support.wait import eventually
@@ -234,6 +235,19 @@ def test_the_log_reaches_back_ten_thousand_events_and_no_further(relay: RunningR
     with relay.stream("/api/events", {"Last-Event-ID": str(number)}) as still_known:
         still_known.wait_for("test.more", 10_000)
     with relay.stream("/api/events", {"Last-Event-ID": str(number - 1)}) as lost:
+        lost.wait_for("reset")
+
+
+def test_the_log_keeps_fewer_events_when_they_are_large(relay: RunningRelay) -> None:
+    log = relay.relay.core.events
+    log.add("test.first", number=0)
+    first = log.subscribe(frozenset(), 10**9).feed.take(1)[0]
+    number = int(first.split(b"id: ")[1].split(b"\n")[0])
+    log.add("test.kept", number=1)
+    for _ in range(8):
+        log.add("test.large", text="x" * (KEPT_BYTES // 8))
+
+    with relay.stream("/api/events", {"Last-Event-ID": str(number)}) as lost:
         lost.wait_for("reset")
 
 
