@@ -101,8 +101,15 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _without_port(host: str) -> str:
+    """As the Host header is compared: a port means nothing, brackets only mark an address."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host if host.count(":") > 1 else host.partition(":")[0]
+
+
 def _hosts(text: str) -> tuple[str, ...]:
-    hosts = tuple(part.strip().lower().strip("[]") for part in text.split(",") if part.strip())
+    hosts = tuple(_without_port(part.strip().lower()) for part in text.split(",") if part.strip())
     if any(" " in host or "/" in host for host in hosts):
         raise ValueError
     return hosts

@@ -163,6 +163,15 @@ def test_allowed_hosts(start_relay: StartRelay, host: str) -> None:
     assert relay.client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["ok.test", "ok.test:4850", "[fd00::1]:4850"])
+def test_a_port_or_brackets_in_the_allowed_hosts_do_no_harm(
+    start_relay: StartRelay, host: str
+) -> None:
+    relay = start_relay(AGENT_RELAY_ALLOWED_HOSTS="ok.test:4850,[fd00::1]:4850")
+
+    assert relay.client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
 @pytest.mark.parametrize("host", ["evil.test", "localhost.evil.test", "10.0.0.1", "", "ok.test"])
 def test_other_hosts_are_421(relay: RunningRelay, host: str) -> None:
     answer = relay.client.get("/api/agents", headers={"Host": host})

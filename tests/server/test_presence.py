@@ -1,5 +1,7 @@
 """Who is alive: heartbeats, statuses, going offline, being pruned."""
 
+import pytest
+
 from tests.server.conftest import StartRelay
 from tests.server.running import RunningRelay
 from tests.support.wait import eventually
@@ -111,3 +113,11 @@ def test_a_machine_keeps_its_report(relay_server: RunningRelay) -> None:
     assert report.items() <= put.items()
     assert [machine["id"] for machine in listed] == ["m"]
     assert relay_server.client.get("/api/machines/other").status_code == 404
+
+
+@pytest.mark.parametrize("odd", ["%00", "a%0Ab", "%7F", "m" * 201])
+def test_a_machines_id_is_short_and_visible(relay_server: RunningRelay, odd: str) -> None:
+    answer = relay_server.client.put(f"/api/machines/{odd}", json={})
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "machine_not_found")
+    assert relay_server.client.get("/api/machines").json() == {"machines": []}

@@ -59,8 +59,10 @@ class Machine:
         send(response, self._service.get(machine_id))
 
     def on_put(self, request: Request, response: Response, machine_id: str) -> None:
-        if not 1 <= len(machine_id) <= 200:
-            raise NotFound("A machine's id has 1..200 characters.", code="machine_not_found")
+        if not 1 <= len(machine_id) <= 200 or not machine_id.isprintable():
+            raise NotFound(
+                "A machine's id has 1..200 visible characters.", code="machine_not_found"
+            )
         send(response, self._service.put(machine_id, requests.body(request, schemas.MACHINE)))
 
 
