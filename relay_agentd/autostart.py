@@ -24,6 +24,7 @@ from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId, listener, terminate
 from relay_agentd.settings import Settings
 from relay_agentd.spawn import Child, spawn_detached
+from relay_server.wire import OPERATOR
 
 RELAY = "relay_server"
 DAEMON = "relay_agentd"
@@ -183,7 +184,7 @@ def end_started(paths: Paths) -> list[tuple[str, ProcessId]]:
 
 
 def _check_relay(settings: Settings) -> None:
-    """Raises: RelayUnreachable, AgentdError when something else answers."""
+    """Raises: RelayUnreachable, AgentdError when something else answers or our token is wrong."""
     # Late: a launcher that finds everything running stays without it for hours.
     from relay_agentd.relay_client import RelayClient
 
@@ -194,6 +195,8 @@ def _check_relay(settings: Settings) -> None:
             if error.code != "not_a_relay":
                 raise
             raise StartFailed(_taken(settings.url)) from error
+        # Its health is anybody's to see, an agent is not.
+        client.request(relay_calls.agent(OPERATOR))
 
 
 def _taken(url: str) -> str:

@@ -278,10 +278,16 @@ def test_unknown_receiver_is_refused_with_a_suggestion(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_wrong_token_is_refused_and_says_what_to_set(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    "command", [("agents",), ("send", "operator", "x"), ("up",), ("run", "stand-in")]
+)
+def test_wrong_token_is_refused_and_says_what_to_set(
+    machine: Machine, command: tuple[str, ...]
+) -> None:
     assert machine.run("up", AGENT_RELAY_TOKEN="right").returncode == 0
+    machine.kill_daemon()
 
-    done = machine.run("agents", AGENT_RELAY_TOKEN="another-one")
+    done = machine.run(*command, AGENT_RELAY_TOKEN="another-one")
 
     assert done.returncode == 4
     assert "AGENT_RELAY_TOKEN" in done.stderr
