@@ -17,6 +17,7 @@ from relay_server.wire import TOKEN_HEADER, VERSION_HEADER
 
 COOKIE: Final = "agent_relay_session"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _OPEN_PATHS: Final = frozenset({"/api/login", "/api/logout"})
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
 # Names that browsers and clients may remember as good; more would be a client playing.
@@ -73,13 +74,12 @@ class Gate:
     def process_resource(
         self, request: falcon.Request, response: falcon.Response, resource: Any, params: Any
     ) -> None:
-        """falcon answers OPTIONS by itself; the contract knows no such call."""
+        """falcon answers OPTIONS by itself, and calls methods it does not know malformed."""
         del response, params
-        if request.method == "OPTIONS" and not hasattr(resource, "on_options"):
-            methods = ("DELETE", "GET", "PATCH", "POST", "PUT")
-            allowed = [method for method in methods if hasattr(resource, f"on_{method.lower()}")]
+        if request.method not in _METHODS and request.method != "HEAD":
+            allowed = [method for method in _METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise MethodNotAllowed(
-                "The path has no method OPTIONS.", headers={"Allow": ", ".join(allowed)}
+                "The path has no such method.", headers={"Allow": ", ".join(allowed)}
             )
 
     def _check_host(self, host: str) -> None:

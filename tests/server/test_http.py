@@ -41,7 +41,7 @@ def test_unknown_paths_are_404(relay: RunningRelay) -> None:
         assert _is_problem(relay.client.get(path), 404, "not_found"), path
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "QUERY"])
 def test_wrong_methods_are_405_and_say_what_is_allowed(relay: RunningRelay, method: str) -> None:
     answer = relay.client.request(method, "/api/messages")
 
