@@ -43,11 +43,11 @@ REPLAY_ID: Final = "agent-relay-pipe-replay"
 LOST: Final = (
     "Agent Relay's daemon on this machine went away during this call and has not come back. The "
     "call may or may not have taken effect: look with relay_inbox before you repeat it. If this "
-    "stays so, tell your user to run `relay-agentd doctor`."
+    "stays so, tell your user to run `relay-agentd up`."
 )
 ABSENT: Final = (
     "Agent Relay's daemon on this machine is not running, so nothing was done{reason}. Try again "
-    "in a minute; if this stays so, tell your user to run `relay-agentd doctor`."
+    "in a minute; if this stays so, tell your user to run `relay-agentd up`."
 )
 
 Message = dict[str, Any]
