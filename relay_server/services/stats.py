@@ -47,5 +47,5 @@ class StatsService:
             "approvals": {"pending": 0},
             "machines": {"total": len(known), "online": sum(m.online for m in known)},
             "streams": {"open": core.slots.streams, "limit": core.slots.max_streams},
-            "database": {"engine": "sqlite", "bytes": core.database.path.stat().st_size},
+            "database": {"engine": "sqlite", "bytes": core.database.size()},
         }

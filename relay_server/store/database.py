@@ -149,6 +149,15 @@ class Database:
         with self._lock:
             yield Reader(self._writer)
 
+    def size(self) -> int:
+        """How many bytes it has, what is still in the log included."""
+        with self.read() as reader:
+            row = reader.one(
+                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            )
+        assert row is not None
+        return int(row[0])
+
     def connect_again(self) -> sqlite3.Connection:
         """A connection of the caller's own, for work on the file itself."""
         return sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)

@@ -153,6 +153,17 @@ def test_health_and_stats(relay: RunningRelay) -> None:
     assert {"version", "startedAt", "uptimeSeconds", "tasks", "approvals", "machines"} <= set(stats)
 
 
+def test_the_size_of_the_database_counts_what_is_not_folded_into_the_file_yet(
+    relay: RunningRelay,
+) -> None:
+    before = relay.client.get("/api/stats").json()["database"]["bytes"]
+
+    for _ in range(5):
+        relay.send("operator", "operator", "x" * 60_000)
+
+    assert relay.client.get("/api/stats").json()["database"]["bytes"] >= before + 300_000
+
+
 # -- Host and Origin
 
 
