@@ -145,6 +145,9 @@ class Session:
         self, provider_session_id: str, *, cwd: Path, meta: Mapping[str, Any] | None = None
     ) -> None:
         """The conversation is known, or another one took its place."""
+        if self.row.state is SessionState.STOPPING:
+            # It has said goodbye already; a hook's word that was under way must not undo that.
+            return
         self._meta = dict(meta or {})
         if provider_session_id == self.row.provider_session_id and self.row.agent_id:
             return

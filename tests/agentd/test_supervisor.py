@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay_agentd.errors import ControlRefused
+from relay_agentd.relay_stream import LinkState
 from relay_agentd.session_state import SessionState
 from relay_launchers.base import SESSION_VARIABLE
 from tests.agentd.harness import (
@@ -78,16 +79,47 @@ def test_launcher_that_closes_the_session_waits_until_all_is_gone(
     asyncio.run(scenario())
 
 
+STUBBORN = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(60)
+"""
+
+
+def test_conversation_that_becomes_known_while_its_session_ends_does_not_join(
+    relay: RelayProcess, processes: Processes, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        session = MemorySession(id="too-late")
+        async with DaemonParts(relay.url, tmp_path, session, needs_helper=True) as daemon:
+            launcher = processes.start()
+            ready = tmp_path / "ready"
+            provider = processes.start(sys.executable, "-c", STUBBORN, str(ready))
+            ending = daemon.launch(launcher, provider)
+            await until(lambda: ready.exists() and daemon.link.state is LinkState.CONNECTED)
+
+            launcher.kill()
+            await until(lambda: ending.row.state is SessionState.STOPPING)
+            ending.opened("too-late", cwd=tmp_path)
+            await until(lambda: ending.row.state is SessionState.EXITED)
+
+            agents = (await daemon.http.get("/api/agents")).json()["agents"]
+            assert [agent for agent in agents if agent["sessionId"] == "too-late"] == []
+
+    asyncio.run(scenario())
+
+
 def test_provider_that_ignores_term_is_gone_within_five_seconds(
     relay: RelayProcess, processes: Processes, tmp_path: Path
 ) -> None:
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"  # noqa: E501
-
     async def scenario() -> None:
         async with DaemonParts(relay.url, tmp_path, MemorySession(id="stubborn")) as daemon:
             launcher = processes.start()
-            daemon.launch(launcher, processes.start(sys.executable, "-c", stubborn))
+            ready = tmp_path / "ready"
+            daemon.launch(launcher, processes.start(sys.executable, "-c", STUBBORN, str(ready)))
             agent_id = await daemon.online()
+            await until(ready.exists)
 
             launcher.kill()
 
