@@ -22,6 +22,7 @@ from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import AgentdError, DaemonUnreachable, RelayRefused, RelayUnreachable
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId, listener, terminate
+from relay_agentd.relay_url import is_local
 from relay_agentd.settings import Settings
 from relay_agentd.spawn import Child, spawn_detached
 from relay_server.wire import OPERATOR
@@ -33,7 +34,6 @@ _HEALTHY_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _END_SECONDS = 10.0
 _LOG_LINES = 5
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # Both programs exit so when another of their kind was there first. That one may need a moment more.
 _LOST_THE_RACE = 4
 _WINNER_SECONDS = 5.0
@@ -130,7 +130,7 @@ def ensure_relay(machine: Machine, *, may_start: bool = True) -> bool:
     try:
         _check_relay(machine.settings)
     except RelayUnreachable:
-        if url.scheme != "http" or url.hostname not in _LOOPBACK or not may_start:
+        if url.scheme != "http" or not is_local(machine.settings.url) or not may_start:
             raise
     else:
         return False
@@ -201,8 +201,7 @@ def _check_relay(settings: Settings) -> None:
 
 def _taken(url: str) -> str:
     """Who answers at our port and is no relay."""
-    parts = urlsplit(url)
-    who = listener(parts.port or 80) if parts.hostname in _LOOPBACK else None
+    who = listener(urlsplit(url).port or 80) if is_local(url) else None
     return (
         f"{url} is answered by {who or 'another program'}, which is not a relay."
         " Stop it, or choose another port: AGENT_RELAY_URL=http://localhost:4851"

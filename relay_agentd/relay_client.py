@@ -9,21 +9,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 
 from relay_agentd import __version__
 from relay_agentd.errors import RelayRefused, RelayUnreachable
 from relay_agentd.relay_calls import Call
+from relay_agentd.relay_url import is_local
 from relay_agentd.sse import EventParser, ServerEvent
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 15.0
 # The relay sends a comment on an open stream every 15 s: two may get lost.
 STREAM_SILENCE_SECONDS = 40.0
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class RelayClient:
@@ -138,7 +136,7 @@ def _headers(token: str | None) -> dict[str, str]:
 
 def _trusts_environment(url: str) -> bool:
     """A proxy from the environment is for the network, never for a relay on this machine."""
-    return urlsplit(url).hostname not in _LOOPBACK
+    return not is_local(url)
 
 
 def _arguments(call: Call, read_seconds: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from relay_agentd.errors import (
     RelayUnreachable,
     SettingsInvalid,
 )
+from relay_agentd.relay_url import is_local
 
 
 def explain_failure(error: AgentdError) -> list[str]:
@@ -19,7 +20,8 @@ def explain_failure(error: AgentdError) -> list[str]:
         return [_refusal(error)]
     if isinstance(error, RelayUnreachable):
         reason = re.sub(r"\[Errno -?\d+\] ", "", str(error))
-        return [f"{reason}. Start it with `relay-agentd up`, or set AGENT_RELAY_URL."]
+        mend = "Start it with `relay-agentd up`" if is_local(error.url) else "Start it there"
+        return [f"{reason}. {mend}, or set AGENT_RELAY_URL."]
     if isinstance(error, DaemonUnreachable):
         return [f"{error}. `relay-agentd up` starts it, and so does `relay-agentd run`."]
     return [str(error)]

@@ -114,6 +114,7 @@ def test_no_autostart_starts_nothing(machine: Machine) -> None:
 
     assert done.returncode == 3
     assert "not reachable" in done.stderr
+    assert "relay-agentd up" not in done.stderr
     assert background(machine) == []
 
 
