@@ -102,6 +102,22 @@ def test_a_relay_that_is_killed_in_a_burst_loses_and_repeats_nothing(
     _expect_exactly(session, numbers)
 
 
+@pytest.mark.parametrize("name", ["codex", *CLAUDES])
+def test_a_daemon_that_is_killed_in_a_burst_loses_and_repeats_nothing(
+    stack: Stack, name: CliName
+) -> None:
+    session = stack.session(name)
+    numbers = [stack.send(session.id, f"number {count}") for count in range(10)]
+
+    daemon = stack.daemon()
+    daemon.kill()
+    daemon.wait(5)
+    numbers += [stack.send(session.id, f"number {count}") for count in range(10, 20)]
+
+    stack.wait_until_in_context(numbers[-1], within=60)
+    _expect_exactly(session, numbers)
+
+
 def _expect_exactly(session: Session, numbers: list[int]) -> None:
     """The model's context ends up with these messages, once each, in this order."""
     eventually(
