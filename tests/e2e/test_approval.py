@@ -16,9 +16,11 @@ READ_ONLY = ("--approval", "read-only")
 def _write_attempts(session: Session, folder: Path) -> list[Path]:
     """The files a model tries to make, each in another way; returns when its turn is over."""
     by_command, by_editing = folder / "by-command", folder / "by-editing"
-    session.terminal.submit(
-        f"[[shell: touch {by_command}]] [[patch: {by_editing} | text]] [[say: tried it all]]"
-    )
+    edit = f"[[patch: {by_editing} | text]]"
+    if session.name == "codex":
+        # Codex offers the stand-in's model no tool for edits: all its writing is by commands.
+        edit = f"[[shell: echo text > {by_editing}]]"
+    session.terminal.submit(f"[[shell: touch {by_command}]] {edit} [[say: tried it all]]")
     session.terminal.wait_for_text("^. tried it all", within=40)
     return [by_command, by_editing]
 
@@ -48,6 +50,18 @@ def test_read_only_refuses_still_when_the_daemon_is_gone(stack: Stack, name: Cli
     attempts = _write_attempts(session, stack.home.project)
 
     assert [path.name for path in attempts if path.exists()] == []
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_open_asks_nothing_where_the_persons_own_settings_allow_it(
+    stack: Stack, name: CliName
+) -> None:
+    allowed = () if name == "codex" else ("--allowedTools", "Bash", "Write")
+    session = stack.session(name, *allowed, options=("--approval", "open"))
+
+    attempts = _write_attempts(session, stack.home.project)
+
+    assert [path.name for path in attempts if not path.exists()] == []
 
 
 @pytest.mark.parametrize("mode", ["open", "read-only"])
