@@ -21,6 +21,8 @@ from relay_agentd.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 LONGEST_LINE: Final = 1024 * 1024
+# Within what a launcher waits for an answer; the tools take about a second, once a daemon.
+_TOOLS_PATIENCE_SECONDS: Final = 3.0
 
 Request = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -57,11 +59,13 @@ class ControlServer:
         *,
         ping: Callable[[], Answer],
         serve_mcp: ServeMcp,
+        mcp_ready: Callable[[], Awaitable[object]],
         default_rig: str | None,
     ) -> None:
         self._supervisor = supervisor
         self._ping = ping
         self._serve_mcp = serve_mcp
+        self._mcp_ready = mcp_ready
         self._default_rig = default_rig
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,6 +178,10 @@ class ControlServer:
 
     async def _on_plan(self, connection: _Connection, request: Request) -> Answer:
         self._supervisor.plan(connection.own_session(), request)
+        # A provider that starts sooner has its first turn without the relay's tools.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TOOLS_PATIENCE_SECONDS):
+                await self._mcp_ready()
         return {}
 
     async def _on_helper(self, connection: _Connection, request: Request) -> Answer:

@@ -102,10 +102,12 @@ class _Daemon:
         self.supervisor = Supervisor(machine, paths)
         self.outbox = Outbox(client, store.outbox)
         self._backend = SessionBackend(self.supervisor, self.outbox, store.mail, client, self.link)
+        self._mcp_ready = asyncio.Event()
         self.control = ControlServer(
             self.supervisor,
             ping=self._ping,
             serve_mcp=self._serve_mcp,
+            mcp_ready=self._mcp_ready.wait,
             default_rig=settings.rig,
         )
 
@@ -128,6 +130,7 @@ class _Daemon:
     async def _warm_up(self) -> None:
         """The MCP SDK takes a second to import: in a thread, and before a session needs it."""
         await asyncio.to_thread(import_module, _MCP)
+        self._mcp_ready.set()
 
     async def _serve_mcp(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, instance: str
@@ -145,6 +148,7 @@ class _Daemon:
             "machine": self._machine_id,
             "relay": self.link.state.value,
             "problem": self.link.problem,
+            "tools": "ready" if self._mcp_ready.is_set() else "loading",
             "sessions": len(self.supervisor.sessions()),
         }
 

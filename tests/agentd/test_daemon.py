@@ -100,6 +100,16 @@ def test_ping_says_who_answers_and_how_it_stands_with_the_relay(daemon: DaemonPr
     assert answer["sessions"] == 0
 
 
+def test_launcher_is_told_to_go_on_when_the_tools_can_be_served(
+    daemon: DaemonProcess, processes: Processes, tmp_path: Path
+) -> None:
+    with daemon.client.connect() as connection:
+        connection.call("session.open", **_opening(processes, tmp_path))
+        connection.call("session.plan", sessionId="s", approvalOverrides=[])
+
+        assert connection.call("ping")["tools"] == "ready"
+
+
 def test_second_daemon_of_a_home_names_the_first_and_exits_4(daemon: DaemonProcess) -> None:
     second = DaemonProcess()
     process = second.spawn()
