@@ -28,6 +28,9 @@ _TIME_FIELD: Final = {
     S.READ: "read_at",
     S.REPLIED: "replied_at",
 }
+# What a later state cannot be without, though nobody may have reported it. Not `in_context`: that
+# one is a proof, and only a session's own evidence gives it.
+_IMPLIED: Final = (S.ROUTED, S.HANDED, S.READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ def advance(
         return receipt
     if state is receipt.state or (state is S.ROUTED and receipt.state is S.FAILED):
         return receipt
-    times: dict[str, Any] = {_TIME_FIELD[state]: at}
+    passed = [_TIME_FIELD[step] for step in _IMPLIED if RANK[step] < RANK[state]]
+    times: dict[str, Any] = {name: at for name in passed if getattr(receipt, name) is None}
+    times[_TIME_FIELD[state]] = at
     detail = receipt.detail if detail is None else detail
     return replace(receipt, state=state, via=via or receipt.via, detail=detail, **times)
 

@@ -43,6 +43,24 @@ def test_repeating_reports_changes_nothing(states: list[ReceiptState]) -> None:
         assert advance(receipt, state, 2) is receipt
 
 
+@pytest.mark.parametrize(
+    ("state", "implied", "open_still"),
+    [
+        (ReceiptState.HANDED, ["routed_at"], ["in_context_at", "read_at", "replied_at"]),
+        (ReceiptState.IN_CONTEXT, ["routed_at", "handed_at"], ["read_at", "replied_at"]),
+        (ReceiptState.READ, ["routed_at", "handed_at"], ["in_context_at", "replied_at"]),
+        (ReceiptState.REPLIED, ["routed_at", "handed_at", "read_at"], ["in_context_at"]),
+    ],
+)
+def test_a_state_implies_the_ones_before_it_but_never_the_proof(
+    state: ReceiptState, implied: list[str], open_still: list[str]
+) -> None:
+    receipt = advance(Receipt(1, "a"), state, 7)
+
+    assert {getattr(receipt, name) for name in implied} == {7}
+    assert {getattr(receipt, name) for name in open_still} == {None}
+
+
 @given(st.permutations([s for s in REPORTABLE if s is not ReceiptState.FAILED]))
 def test_in_whatever_order_reports_come_the_farthest_one_stands(
     states: list[ReceiptState],
