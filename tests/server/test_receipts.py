@@ -163,7 +163,12 @@ def test_explain_tells_who_matched_and_why_others_did_not(relay: RunningRelay) -
     assert why["b"][0] is True
     assert why["c"] == (False, "not subscribed to channel ops")
     assert why["d"] == (False, "it registered after the message was sent")
-    assert steps == [("created", "a", None), ("in_context", "b", "hook")]
+    assert steps == [
+        ("created", "a", None),
+        ("routed", "b", None),
+        ("handed", "b", "hook"),
+        ("in_context", "b", "hook"),
+    ]
     assert explained["held"] is None
 
 
