@@ -323,10 +323,12 @@ def test_bad_settings_are_reported_together(machine: Machine) -> None:
     assert "AGENT_RELAY_URL" in done.stderr
 
 
-def test_reader_that_goes_away_ends_a_listing_quietly(running: Machine) -> None:
+def test_reader_that_goes_away_ends_a_listing_quietly(
+    running: Machine, session: dict[str, Any]
+) -> None:
     for _ in range(3):
-        send(running, "operator", "x" * 60000)
-    listing = running.start("inbox", "--all")
+        send(running, session["id"], "x" * 60000)
+    listing = running.start("inbox", "--for", session["id"], "--all")
     assert listing.stdout is not None
     listing.stdout.close()
     assert listing.stderr is not None
