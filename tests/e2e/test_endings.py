@@ -22,7 +22,9 @@ def _provider(session: Session) -> psutil.Process:
     """The provider's process in the terminal, not its helper."""
     program = str(find_cli(session.name).resolve())
     children = psutil.Process(session.terminal.pid).children()
-    return next(each for each in children if each.exe() == program and each.terminal())
+    return next(
+        each for each in children if each.exe() == program and "app-server" not in each.cmdline()
+    )
 
 
 def _leave(session: Session) -> None:
