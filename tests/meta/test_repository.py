@@ -1,7 +1,6 @@
 """What holds for the repository as a whole."""
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import pytest
 
 from tests.meta.repository import PACKAGES, ROOT, tracked
 
-# Places of whoever runs the tests: this checkout, their home, this Python.
-_PLACES = [ROOT, Path.home(), Path(sys.prefix)]
+# Places of whoever runs the tests: this checkout, and their home unless it is the root folder.
+_PLACES = [each for each in (ROOT, Path.home()) if len(each.parts) > 1]
 MACHINE_PATHS = re.compile("|".join(rf"(?<![\w.]){re.escape(str(each))}/" for each in _PLACES))
 TEXTS = ("*.py", "*.md", "*.toml", "*.sh", "*.js", "*.css", "*.html", "*.json", "scripts", ".ci")
 
