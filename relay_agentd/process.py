@@ -65,21 +65,26 @@ class ProcessId:
 
 def send_signal(process: ProcessId, signum: signal.Signals) -> bool:
     """Signal exactly this process; False when it is gone."""
-    if not _HAS_PIDFD:
-        if not process.is_alive():
-            return False
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(process.pid, signum)
-        return True
-    descriptor = _open_pidfd(process)
+    descriptor = _open_pidfd(process) if _HAS_PIDFD else None
     if descriptor is None:
-        return False
+        return _signal_by_pid(process, signum)
     try:
         signal.pidfd_send_signal(descriptor, signum)
     except (ProcessLookupError, PermissionError):
         return False
     finally:
         os.close(descriptor)
+    return True
+
+
+def _signal_by_pid(process: ProcessId, signum: signal.Signals) -> bool:
+    """Without a handle: the process is gone, or this system has none to give."""
+    if not process.is_alive():
+        return False
+    try:
+        os.kill(process.pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return False
     return True
 
 

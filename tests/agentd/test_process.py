@@ -1,6 +1,7 @@
 """Processes are (pid, creation time), and nothing but our own is ended."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -46,6 +47,19 @@ def test_process_with_the_same_pid_and_another_time_is_not_signalled(start: Star
     assert not stranger.is_alive()
     assert not send_signal(stranger, signal.SIGKILL)
     assert child.poll() is None
+
+
+def test_signal_arrives_where_the_system_has_no_handle_to_give(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, flags: int = 0) -> int:
+        raise OSError(errno.ENOSYS, "an old kernel")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    child = start("sleep", "60")
+
+    assert send_signal(_identity(child), signal.SIGTERM)
+    assert child.wait(5) == -signal.SIGTERM
 
 
 def test_zombie_does_not_live(start: Start) -> None:
