@@ -100,10 +100,12 @@ class Outbox:
     def _refused(self, row: OutboxRow, refusal: RelayRefused) -> bool:
         waiter = self._waiters.get(row.idempotency_key)
         is_waited_for = waiter is not None and not waiter.done()
-        # A sender who waits learns that he sends too much; a queued message just waits longer.
-        if refusal.may_pass and not (refusal.status == 429 and is_waited_for):
+        # A sender who waits learns that he sends too much, or that the relay does not know our
+        # token (any more); a queued message just waits longer.
+        is_about_us = refusal.status in (401, 429)
+        if (refusal.may_pass or is_about_us) and not (is_about_us and is_waited_for):
             self._store.failed(row.seq)
-            if refusal.status in (429, 503) or row.attempts < _MOST_FAILURES:
+            if is_about_us or refusal.status == 503 or row.attempts < _MOST_FAILURES:
                 return False
         self._store.remove(row.seq)
         if waiter is not None and is_waited_for:

@@ -195,6 +195,39 @@ def test_messages_wait_for_the_relay_and_go_out_once_and_in_order(
     asyncio.run(scenario())
 
 
+def test_queued_message_outlasts_a_relay_that_does_not_know_our_token(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_agentd.outbox._PATIENCE_SECONDS", 0.2)
+    folder = tmp_path / "relay"
+    folder.mkdir()
+    open_relay = RelayProcess(folder)
+    closed_relay = RelayProcess(folder, AGENT_RELAY_TOKEN="not-ours")
+    closed_relay.port, closed_relay.url = open_relay.port, open_relay.url
+
+    async def scenario() -> None:
+        async with DaemonParts(open_relay.url, tmp_path, MemorySession(id="locked")) as daemon:
+            daemon.launch(processes.start(), processes.start())
+            message = {"from": await daemon.online(), "to": "operator", "body": "keep me"}
+            await asyncio.to_thread(open_relay.kill)
+            assert await daemon.outbox.submit(message, idempotency_key="kept") is None
+
+            await asyncio.to_thread(closed_relay.start)
+            await until(lambda: (row := daemon.store.outbox.first()) and row.attempts > 0)
+            await asyncio.to_thread(closed_relay.kill)
+            await asyncio.to_thread(open_relay.start)
+
+            await until(lambda: daemon.store.outbox.count() == 0)
+            answer = await daemon.http.get("/api/messages", params={"to": "operator"})
+            assert [each["body"] for each in answer.json()["messages"]] == ["keep me"]
+
+    with open_relay:
+        try:
+            asyncio.run(scenario())
+        finally:
+            closed_relay.kill()
+
+
 def test_message_submitted_twice_under_one_key_is_sent_once(
     relay: RelayProcess, processes: Processes, tmp_path: Path
 ) -> None:
