@@ -13,6 +13,7 @@ from relay_server.domain.agent import Agent
 from relay_server.domain.message import Message
 from relay_server.domain.receipt import Receipt, advance
 from relay_server.domain.routing import matches
+from relay_server.errors import Unavailable
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
 from relay_server.services.sending import advance_cursor, message_not_found
@@ -22,6 +23,7 @@ from relay_server.wire import ReceiptState
 
 # Long enough to gather a burst, short enough that nobody notices.
 _FLUSH_SECONDS: Final = 0.02
+_RETRY_SECONDS: Final = 1.0
 
 
 class ReceiptService:
@@ -44,13 +46,19 @@ class ReceiptService:
         self._has_marks.set()
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Write what is buffered. Raises: Unavailable, and then it stays buffered."""
         if not self._marks:
             return
-        with self._core.database.write() as transaction:
+        marks: list[tuple[str, int, int]] = []
+        try:
+            with self._core.database.write() as transaction:
+                with self._lock:
+                    marks, self._marks = self._marks, []
+                self._write_routed(transaction, marks)
+        except Unavailable:
             with self._lock:
-                marks, self._marks = self._marks, []
-            self._write_routed(transaction, marks)
+                self._marks[:0] = marks
+            raise
 
     def routed_now(self, agent_id: str, message_ids: Sequence[int]) -> None:
         """An agent's poll is about to be answered with these."""
@@ -87,7 +95,12 @@ class ReceiptService:
             self._has_marks.wait()
             self._has_marks.clear()
             self._is_closed.wait(_FLUSH_SECONDS)
-            self.flush()
+            try:
+                self.flush()
+            except Unavailable:
+                # Said and logged where it happened; another program may hold the file for long.
+                self._has_marks.set()
+                self._is_closed.wait(_RETRY_SECONDS)
 
     def close(self) -> None:
         """End the thread, after a last flush."""

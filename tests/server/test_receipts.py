@@ -1,6 +1,8 @@
 """Proof of delivery: receipts, the cursor, waiting for a state, explain, route."""
 
+import sqlite3
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -144,6 +146,29 @@ def test_a_message_for_nobody_never_reaches_a_state(relay: RunningRelay) -> None
     message = relay.send("operator", "tag:nobody")["id"]
 
     assert _wait(relay, message, "routed", 0.1)["reached"] is False
+
+
+def test_marks_that_could_not_be_written_are_written_later(
+    relay: RunningRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = relay.send("operator", "a")["id"]
+    database = relay.relay.core.database
+    with database.write() as transaction:
+        transaction.run("DELETE FROM receipts")
+    with database.exclusive() as writer:
+        writer.all("PRAGMA busy_timeout = 10")
+
+    def rows() -> list[str]:
+        with closing(sqlite3.connect(database.path)) as reader:
+            return [state for (state,) in reader.execute("SELECT state FROM receipts")]
+
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        relay.relay.receipts.mark_routed([("a", message)])
+        eventually(lambda: "the database does not answer" in caplog.text)
+        other.execute("ROLLBACK")
+
+    assert eventually(lambda: rows() == ["routed"])
 
 
 # -- explain and route
