@@ -108,13 +108,15 @@ def test_an_agent_registered_later_is_served_from_then_on(relay: RunningRelay) -
 
 def test_a_new_tag_reaches_the_open_stream(relay: RunningRelay) -> None:
     old = relay.send("operator", "tag:new")["id"]
-    with relay.stream("/api/stream?agent=a") as s:
-        s.wait_for("hello")
+    with relay.stream("/api/stream?agent=a&agent=b") as s:
+        # Its arrival says that the stream is past its first backlog, which reads today's tags.
+        first = relay.send("operator", "b")["id"]
+        s.wait_for("message")
         relay.client.patch("/api/agents/a", json={"tags": ["new"], "label": "L"})
         described = s.wait_for("agent")[0].data
         new = relay.send("operator", "tag:new")["id"]
 
-        assert s.messages(2) == [("a", old), ("a", new)]
+        assert s.messages(3) == [("b", first), ("a", old), ("a", new)]
     assert (described["agentId"], described["agent"]["tags"]) == ("a", ["new"])
 
 
