@@ -74,3 +74,66 @@ class ReceiptState(StrEnum):
     HELD = "held"
     FAILED = "failed"
     EXPIRED = "expired"
+
+
+class TaskStatus(StrEnum):
+    """Where the work on a task stands; see `relay_server.domain.task` for the ways between."""
+
+    OPEN = "open"
+    CLAIMED = "claimed"
+    IN_PROGRESS = "in_progress"
+    BLOCKED = "blocked"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class ApprovalStatus(StrEnum):
+    """Whether a person has answered what a session asked."""
+
+    PENDING = "pending"
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+
+
+class Decision(StrEnum):
+    """A person's answer to an approval."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class CommandStatus(StrEnum):
+    """How far a machine got with what the relay asked of it."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    FAILED = "failed"
+    DONE = "done"
+
+
+class CommandKind(StrEnum):
+    """What the relay may ask of a machine."""
+
+    LAUNCH = "launch"
+    STOP = "stop"
+    LOGS = "logs"
+
+
+class TokenScope(StrEnum):
+    """What the bearer of a token may do."""
+
+    ADMIN = "admin"
+    AGENT = "agent"
+    READ = "read"
+
+
+class IntegrationScope(StrEnum):
+    """What an integration's token reaches."""
+
+    TASKS_CREATE = "tasks:create"
+    TASKS_READ = "tasks:read"
+    TASKS_UPDATE = "tasks:update"

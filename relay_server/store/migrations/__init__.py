@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from relay_server.errors import StoreRefused
-from relay_server.store.migrations import m0001_initial
+from relay_server.store.migrations import m0001_initial, m0002_tasks
 
-MIGRATIONS: Final[tuple[Sequence[str], ...]] = (m0001_initial.STATEMENTS,)
+MIGRATIONS: Final[tuple[Sequence[str], ...]] = (
+    m0001_initial.STATEMENTS,
+    m0002_tasks.STATEMENTS,
+)
 
 # "ARly": lets `file` and us tell a relay database from any other SQLite file.
 APPLICATION_ID: Final = 0x41526C79
