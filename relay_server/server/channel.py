@@ -7,6 +7,7 @@ answers before that is gone.
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from time import monotonic
@@ -212,6 +213,20 @@ class Channel(HTTPChannel):
             sink = StreamSink(self, stream.task)
             self._flow = Flow(stream.pieces, sink, stream.on_end, pump)
             pump.adopt(self._flow)
+
+    def write_soon(self, data: bytes | ReadOnlyFileBasedBuffer) -> int:
+        """Send it at once as far as the client takes it; only the rest needs waitress' buffers."""
+        if not isinstance(data, bytes) or not data:
+            return int(super().write_soon(cast("bytes", data)))
+        sent = 0
+        with self.outbuf_lock:
+            if self.connected and not self.total_outbufs_len:
+                with suppress(OSError):  # waitress tries again and draws its conclusions
+                    sent = cast("socket.socket", self.socket).send(data)
+                    self.last_activity = time.time()
+            if sent < len(data):
+                super().write_soon(data[sent:])
+        return len(data)
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         """Where waitress waits for the client."""

@@ -43,7 +43,8 @@ class ReceiptService:
         now = self._core.clock.now_ms()
         with self._lock:
             self._marks.extend((agent_id, message_id, now) for agent_id, message_id in marks)
-        self._has_marks.set()
+        if not self._has_marks.is_set():
+            self._has_marks.set()
 
     def flush(self) -> None:
         """Write what is buffered. Raises: Unavailable, and then it stays buffered."""
