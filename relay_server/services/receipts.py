@@ -80,13 +80,17 @@ class ReceiptService:
 
         def tell() -> None:
             core.listeners.receipts_changed()
-            for agent_id, message_id, _ in dict.fromkeys(marks):
-                core.events.add(
-                    "message.receipt",
-                    messageId=message_id,
-                    agentId=agent_id,
-                    receipt={"agentId": agent_id, "state": ReceiptState.ROUTED},
-                )
+            core.events.add_small(
+                "message.receipt",
+                [
+                    {
+                        "messageId": message_id,
+                        "agentId": agent_id,
+                        "receipt": {"agentId": agent_id, "state": ReceiptState.ROUTED},
+                    }
+                    for agent_id, message_id, _ in dict.fromkeys(marks)
+                ],
+            )
 
         transaction.on_commit(tell)
 
