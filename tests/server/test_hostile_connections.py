@@ -191,7 +191,7 @@ _OUTSIDE = (
     *("/index.html%00", "/%00", "/index.html%00.js", "/" + "a" * 600, "/" + "a/" * 300),
     *("/" + "../" * 300 + "etc/passwd", "/%252e%252e/pyproject.toml", "/.%2e/pyproject.toml"),
     *("/app", "/app/", "/~root", "/C:/Windows/win.ini"),
-    *("/%ff", "/app/\u2025/pyproject.toml", "/file:///etc/passwd"),
+    *("/%ff", "/app/%e2%80%a5/pyproject.toml", "/file:///etc/passwd"),
 )
 
 
