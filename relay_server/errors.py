@@ -3,7 +3,8 @@
     RelayError
     ├── InvalidRequest 422   ├── BadSyntax 400   ├── UnsupportedMedia 415  ├── PayloadTooLarge 413
     ├── Unauthorized 401     ├── Forbidden 403   ├── WrongHost 421         ├── NotFound 404
-    ├── MethodNotAllowed 405 ├── Conflict 409    ├── RateLimited 429       └── Unavailable 503
+    ├── MethodNotAllowed 405 ├── Conflict 409    ├── RateLimited 429       ├── Unavailable 503
+    └── GatewayTimeout 504
 
 `detail` and `extra` are shown to clients, so neither may hold SQL, a path or a secret.
 `StartupError` is the other family: it ends the program with its exit code and one line.
@@ -122,6 +123,12 @@ class Unavailable(RelayError):
 
     def __init__(self, detail: str, retry_after_seconds: int = 5, code: str | None = None) -> None:
         super().__init__(detail, code=code, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class GatewayTimeout(RelayError):
+    """Whoever had to answer through us did not in time."""
+
+    status, title, code = 504, "No answer in time", "gateway_timeout"
 
 
 class StartupError(Exception):

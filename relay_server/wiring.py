@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from relay_server.clock import Clock, SystemClock
 from relay_server.http.app import App, Services, build_app
 from relay_server.services.agents import AgentService
+from relay_server.services.approvals import ApprovalService
 from relay_server.services.claims import ClaimService
+from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
 from relay_server.services.events import EventLog
 from relay_server.services.explain import ExplainService
@@ -78,7 +80,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         lock.release()
         raise
     core = _core(settings, database, clock or SystemClock())
-    presence = Presence(core.clock, core.events, core.listeners)
+    approvals = ApprovalService(core)
+    presence = Presence(core.clock, core.events, core.listeners, approvals)
+    commands = CommandService(core, presence)
     sender = Sender(core)
     receipts = ReceiptService(core)
     services = Services(
@@ -94,7 +98,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         registrations=IdempotencyService(core, "agents"),
     )
     app = build_app(settings, services)
-    sweeper, checkpoints = Sweeper(core, presence), Checkpoints(database)
+    sweeper = Sweeper(core, presence, approvals, commands)
+    checkpoints = Checkpoints(database)
     return Relay(app, core, receipts, sweeper, checkpoints, lock)
 
 

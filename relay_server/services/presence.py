@@ -8,6 +8,7 @@ from dataclasses import replace
 from relay_server.clock import Clock
 from relay_server.domain.agent import Agent
 from relay_server.services import render
+from relay_server.services.approvals import ApprovalService
 from relay_server.services.events import EventLog
 from relay_server.services.live import Listeners
 from relay_server.store import agents, machines, messages
@@ -18,18 +19,23 @@ from relay_server.wire import AgentStatus
 class Presence:
     """Used by the agent service and the sweeper."""
 
-    def __init__(self, clock: Clock, events: EventLog, listeners: Listeners) -> None:
+    def __init__(
+        self, clock: Clock, events: EventLog, listeners: Listeners, approvals: ApprovalService
+    ) -> None:
         self._clock = clock
         self._events = events
         self._listeners = listeners
+        self._approvals = approvals
 
     def seen(self, transaction: Transaction, before: Agent | None, agent: Agent, now: int) -> Agent:
-        """The agent with its times set; releases its claims when it goes offline."""
+        """The agent with its times set; when it goes offline, nothing of its stays open."""
         if not agent.is_offline:
             return replace(agent, last_seen_at=now, offline_since=None)
         went = before is None or not before.is_offline
         if went:
             self.release_claims(transaction, agent.id, now)
+        # By its own word its session has ended. One that is only silent may still be asking.
+        self._approvals.cancel_of_agent(transaction, agent.id, now)
         since = now if went or agent.offline_since is None else agent.offline_since
         return replace(agent, last_seen_at=now, offline_since=since)
 
@@ -60,7 +66,9 @@ class Presence:
 
     def remove(self, transaction: Transaction, agent: Agent) -> None:
         """It leaves the relay; its messages stay."""
-        self.release_claims(transaction, agent.id, self._clock.now_ms())
+        now = self._clock.now_ms()
+        self.release_claims(transaction, agent.id, now)
+        self._approvals.cancel_of_agent(transaction, agent.id, now)
         agents.remove(transaction, agent.id)
 
         def tell() -> None:

@@ -159,6 +159,8 @@ STATEMENTS: Final = (
     """,
     "CREATE INDEX commands_of_machine ON commands (machine, status, id)",
     "CREATE INDEX commands_age ON commands (created_at)",
+    "CREATE INDEX commands_untaken ON commands (created_at) WHERE status = 'pending'",
+    "CREATE INDEX commands_logs ON commands (created_at) WHERE kind = 'logs'",
     # The index follows the messages, up to the id in `counters`: no sender waits for it.
     """
     CREATE VIRTUAL TABLE messages_search USING fts5 (
