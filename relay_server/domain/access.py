@@ -63,10 +63,6 @@ class Principal:
     def is_agent(self) -> bool:
         return self.scope is TokenScope.AGENT
 
-    def speaks_for(self, machine: str | None) -> bool:
-        """Whether it may act for agents of that machine, and for the machine itself."""
-        return self.machine is None or self.machine == machine
-
     def has(self, scope: IntegrationScope) -> bool:
         """Whether an integration's token names this scope."""
         return self.integration is not None and scope in self.integration.scopes

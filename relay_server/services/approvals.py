@@ -11,7 +11,7 @@ from typing import Any, Final
 from relay_server.domain import approval as rules
 from relay_server.domain.access import Principal
 from relay_server.domain.approval import Approval
-from relay_server.errors import Conflict, Forbidden, NotFound
+from relay_server.errors import Conflict, NotFound
 from relay_server.services import lookup, render, waiting
 from relay_server.services.core import Core
 from relay_server.services.live import Topic
@@ -54,20 +54,16 @@ class ApprovalService:
             )
         return answer
 
-    def cancel(
-        self, approval_id: int, agent_id: str | None, instance: str | None, caller: Principal
-    ) -> render.Json:
-        """It was answered elsewhere. Raises: NotFound, Forbidden, Conflict."""
+    def cancel(self, approval_id: int, agent_id: str | None, instance: str | None) -> render.Json:
+        """It was answered elsewhere. Raises: NotFound, Conflict."""
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
             before = _require(transaction, approval_id)
-            agent = agents.get(transaction, before.agent_id)
-            if not caller.speaks_for(agent.machine if agent else None):
-                raise Forbidden("The approval is of an agent of another machine.")
-            if agent is not None:
-                lookup.fence(agent, instance)
             if agent_id not in (None, before.agent_id):
                 raise Conflict(f"{agent_id} did not ask for it.", code="not_owner")
+            agent = agents.get(transaction, before.agent_id)
+            if agent is not None:
+                lookup.fence(agent, instance)
             return self._change(transaction, rules.cancel(before, now))
 
     def cancel_of_agent(self, transaction: Transaction, agent_id: str, now: int) -> None:
