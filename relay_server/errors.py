@@ -128,7 +128,7 @@ class Unavailable(RelayError):
 class GatewayTimeout(RelayError):
     """Whoever had to answer through us did not in time."""
 
-    status, title, code = 504, "No answer in time", "gateway_timeout"
+    status, title, code = 504, "No answer in time", "machine_timeout"
 
 
 class StartupError(Exception):

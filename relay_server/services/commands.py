@@ -23,6 +23,8 @@ from relay_server.store import commands
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import CommandKind, CommandStatus
 
+DEFAULT_LINES: Final = 200
+MAX_LINES: Final = 2000
 # How long a person waits for a machine to show output.
 LOGS_SECONDS: Final = 5
 _SILENT: Final = f"the machine did not answer within {LOGS_SECONDS} s"
@@ -71,7 +73,7 @@ class CommandService:
         finally:
             ended = self._give_up(asked["id"])
         if ended.detail == _SILENT:
-            raise GatewayTimeout(f"{_SILENT.capitalize()}.", code="machine_timeout")
+            raise GatewayTimeout(f"{_SILENT.capitalize()}.")
         if ended.status is CommandStatus.FAILED:
             raise Conflict(ended.detail or "The machine could not show the output.")
         return {"agentId": agent_id, "lines": json.loads(ended.result or "{}")["lines"][-lines:]}
