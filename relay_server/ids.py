@@ -1,4 +1,4 @@
-"""Names made here: of requests (cheap, unique a process), streams (unguessable), deliveries."""
+"""Names made here: of requests (cheap, unique a process), of deliveries, and unguessable ones."""
 
 import itertools
 import secrets
@@ -21,3 +21,8 @@ def new_stream_id() -> str:
 def new_delivery_id() -> str:
     """Names a callback to its receiver, which drops what it has seen."""
     return str(uuid.uuid4())
+
+
+def new_token(prefix: str) -> str:
+    """A secret of 256 bits; the prefix says what it is for, to people and to secret scanners."""
+    return prefix + secrets.token_urlsafe(32)
