@@ -1,4 +1,4 @@
-"""Names made here: of requests (cheap, unique a process), of deliveries, and unguessable ones."""
+"""Names made here: of requests (cheap, unique a process), of deliveries, of streams; tokens."""
 
 import itertools
 import secrets
@@ -18,11 +18,11 @@ def new_stream_id() -> str:
     return secrets.token_urlsafe(18)
 
 
-def new_delivery_id() -> str:
-    """Names a callback to its receiver, which drops what it has seen."""
-    return str(uuid.uuid4())
-
-
 def new_token(prefix: str) -> str:
     """A secret of 256 bits; the prefix says what it is for, to people and to secret scanners."""
     return prefix + secrets.token_urlsafe(32)
+
+
+def new_delivery_id() -> str:
+    """Names a callback to its receiver, which drops what it has seen."""
+    return str(uuid.uuid4())
