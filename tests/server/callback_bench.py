@@ -106,8 +106,7 @@ class Bench:
     # -- what came of it
 
     def of_task(self, task_id: int) -> list[Json]:
-        found: list[Json] = self.service.of_task(task_id)["callbacks"]
-        return found
+        return self.service.of_task(task_id, limit=50)
 
     def wait_until(self, task_id: int, *statuses: str) -> list[Json]:
         """The task's callbacks, once they are so."""
