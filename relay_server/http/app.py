@@ -80,7 +80,7 @@ def operations_of(s: Services) -> list[Operation]:
         *AgentOperations(s.agents, s.receipts, s.voices).operations(),
         *messages.operations(),
         *StreamOperations(s.streams, s.voices).operations(),
-        *TaskOperations(s.tasks).operations(),
+        *TaskOperations(s.tasks, s.callbacks).operations(),
         *MachineOperations(s.machines, s.voices).operations(),
     ]
 

@@ -17,6 +17,7 @@ from relay_server.http.operation import (
     ok,
 )
 from relay_server.http.query import Query
+from relay_server.services.callbacks import CallbackService
 from relay_server.services.sending import parse_to
 from relay_server.services.tasks import Maker, TaskService
 from relay_server.wire import OPERATOR, SYSTEM, IntegrationScope, TaskStatus
@@ -37,8 +38,9 @@ _WORKING: Final = (
 class TaskOperations:
     """Handlers of tasks."""
 
-    def __init__(self, tasks: TaskService) -> None:
+    def __init__(self, tasks: TaskService, callbacks: CallbackService) -> None:
         self._tasks = tasks
+        self._callbacks = callbacks
 
     def operations(self) -> list[Operation]:
         """The rows of the contract."""
@@ -105,6 +107,16 @@ class TaskOperations:
                 self.events,
                 _VIEWERS,
                 {200: shapes.TASK_EVENTS},
+            ),
+            _one(
+                "GET",
+                "/callbacks",
+                "getTaskCallbacks",
+                "What its integration was told, oldest first, and how each attempt went",
+                self.callbacks,
+                _VIEWERS,
+                {200: shapes.CALLBACKS},
+                query=Query({"limit": query.limit()}),
             ),
         ]
 
@@ -177,6 +189,10 @@ class TaskOperations:
     def events(self, call: Call) -> Reply:
         found = self._tasks.events(call.path["taskId"], call.principal.integration)
         return ok({"events": found})
+
+    def callbacks(self, call: Call) -> Reply:
+        task = self._tasks.get(call.path["taskId"], call.principal.integration)
+        return ok({"callbacks": self._callbacks.of_task(task["id"], call.query["limit"])})
 
     def claim(self, call: Call) -> Reply:
         seconds = call.body.get("leaseSeconds") or _DEFAULT_LEASE_SECONDS
