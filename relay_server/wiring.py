@@ -8,8 +8,10 @@ from relay_server.clock import Clock, SystemClock
 from relay_server.http.app import App, Services, build_app
 from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
+from relay_server.services.approvals import ApprovalService
 from relay_server.services.callbacks import CallbackService
 from relay_server.services.claims import ClaimService
+from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
 from relay_server.services.events import EventLog
 from relay_server.services.explain import ExplainService
@@ -98,7 +100,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
     callbacks = CallbackService(core, integrations.by_name)
     journal = TaskJournal(core, callbacks)
     leases = Leases(core, journal)
-    presence = Presence(core, leases)
+    approvals = ApprovalService(core)
+    presence = Presence(core, leases, approvals)
+    commands = CommandService(core, presence)
     sender = Sender(core)
     receipts = ReceiptService(core)
     services = Services(
@@ -117,9 +121,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         tasks=TaskService(core, leases, journal, sender, integrations),
         callbacks=callbacks,
         integrations=integrations,
+        approvals=approvals,
+        commands=commands,
     )
     app = build_app(settings, services)
-    sweeper = Sweeper(core, presence, leases, access)
+    sweeper = Sweeper(core, presence, leases, access, approvals=approvals, commands=commands)
     workers: list[Worker] = [receipts, sweeper, Checkpoints(database), callbacks.deliverer]
     return Relay(app, core, receipts, sweeper, workers, lock)
 

@@ -384,3 +384,6 @@ INTEGRATION: Final = Shape(
         createdAt=maybe(TIME),
     ),
 )
+APPROVALS: Final = envelope("approvals", APPROVAL)
+COMMANDS: Final = envelope("commands", COMMAND)
+OUTPUT: Final = Shape("Output", record(agentId=TEXT, lines=listing(TEXT)))

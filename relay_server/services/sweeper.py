@@ -1,22 +1,29 @@
-"""The periodic work, in order: silent agents, silent machines, expired leases, pruning, retention.
+"""The periodic work, in order: silent agents and machines, expired leases, what nobody answered,
+pruning, retention.
 
 One thread. Each pass takes the time as an argument; missed passes are not made up for.
 """
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from relay_server.services.access import Access
+from relay_server.services.approvals import ApprovalService
+from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
 from relay_server.services.leases import Leases, Work
 from relay_server.services.presence import Presence
 from relay_server.services.sending import KEY_LIFE_MS
-from relay_server.store import agents, answers, machines, messages, tasks
+from relay_server.store import agents, answers, approvals, commands, machines, messages, tasks
+from relay_server.store.database import Transaction
 
 _log = logging.getLogger(__name__)
 
 _DAY_MS: Final = 24 * 3600 * 1000
+# Output that somebody looked at: large, of use for a moment only, and nobody else's business.
+_LOGS_MS: Final = 3600 * 1000
 _BATCH: Final = 500
 _FEW: Final = 50
 # Often enough that a short TTL is kept, seldom enough to cost nothing.
@@ -27,11 +34,22 @@ _FASTEST_SECONDS: Final = 0.1
 class Sweeper:
     """`run` is its thread; `sweep` one pass."""
 
-    def __init__(self, core: Core, presence: Presence, leases: Leases, access: Access) -> None:
+    def __init__(
+        self,
+        core: Core,
+        presence: Presence,
+        leases: Leases,
+        access: Access,
+        *,
+        approvals: ApprovalService,
+        commands: CommandService,
+    ) -> None:
         self._core = core
         self._presence = presence
         self._leases = leases
         self._access = access
+        self._approvals = approvals
+        self._commands = commands
         self._is_closed = threading.Event()
         shortest = min(core.settings.stale_ttl_ms, core.settings.offline_prune_ms)
         self._pause = min(_SLOWEST_SECONDS, max(_FASTEST_SECONDS, shortest / 4000))
@@ -53,6 +71,7 @@ class Sweeper:
         """One pass."""
         self._silent(now)
         self._expired(now)
+        self._unanswered(now)
         self._prune(now)
         self._access.write_uses(now)
         # Retention counts in days: once a minute is plenty.
@@ -95,6 +114,12 @@ class Sweeper:
                     self._leases.release(transaction, Work(None, task), now, actor=None, why=why)
             found = len(lapsed) + len(alone)
 
+    def _unanswered(self, now: int) -> None:
+        """Questions that no person, and commands that no machine took up in time."""
+        for give_up_some in (self._approvals.expire, self._commands.fail_untaken):
+            while give_up_some(now) and not self._is_closed.is_set():
+                pass
+
     def _prune(self, now: int) -> None:
         before = now - self._core.settings.offline_prune_ms
         with self._core.database.read() as reader:
@@ -105,13 +130,19 @@ class Sweeper:
                 self._presence.remove(transaction, agent)
 
     def _retention(self, now: int) -> None:
+        before = now - self._core.settings.retention_days * _DAY_MS
         with self._core.database.read() as reader:
-            first = messages.first_id_since(
-                reader, now - self._core.settings.retention_days * _DAY_MS
-            )
+            first = messages.first_id_since(reader, before)
+        self._remove(messages.remove_older, first)
+        self._remove(approvals.remove_older, before)
+        self._remove(commands.remove_older, before)
+        self._remove(commands.remove_old_logs, now - _LOGS_MS)
+        with self._core.database.write() as transaction:
+            answers.remove_older(transaction, now - KEY_LIFE_MS)
+
+    def _remove(self, some: Callable[[Transaction, int, int], int], before: int) -> None:
+        """In batches, so that no writer waits long."""
         removed = _BATCH
         while removed == _BATCH and not self._is_closed.is_set():
             with self._core.database.write() as transaction:
-                removed = messages.remove_older(transaction, first, _BATCH)
-        with self._core.database.write() as transaction:
-            answers.remove_older(transaction, now - KEY_LIFE_MS)
+                removed = some(transaction, before, _BATCH)

@@ -161,8 +161,11 @@ STATEMENTS: Final = (
         updated_at INTEGER NOT NULL
     ) STRICT
     """,
-    "CREATE INDEX commands_of_machine ON commands (machine, status, id)",
+    "CREATE INDEX commands_of_machine ON commands (machine, id)",
+    "CREATE INDEX commands_status ON commands (machine, status, id)",
     "CREATE INDEX commands_age ON commands (created_at)",
+    "CREATE INDEX commands_untaken ON commands (created_at) WHERE status = 'pending'",
+    "CREATE INDEX commands_logs ON commands (created_at) WHERE kind = 'logs'",
     # The index follows the messages, up to the id in `counters`: no sender waits for it.
     """
     CREATE VIRTUAL TABLE messages_search USING fts5 (
