@@ -1,4 +1,4 @@
-"""Names made here: request ids (cheap, unique a process) and stream ids (unguessable)."""
+"""Names made here: request ids (cheap, unique a process), and unguessable stream ids and tokens."""
 
 import itertools
 import secrets
@@ -15,3 +15,8 @@ def new_request_id() -> str:
 def new_stream_id() -> str:
     """Names a stream in PUT /api/stream/{id}; long enough not to be guessed."""
     return secrets.token_urlsafe(18)
+
+
+def new_token(prefix: str) -> str:
+    """A secret of 256 bits; the prefix says what it is for, to people and to secret scanners."""
+    return prefix + secrets.token_urlsafe(32)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from relay_server.clock import Clock, SystemClock
 from relay_server.http.app import App, Services, build_app
+from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
 from relay_server.services.claims import ClaimService
 from relay_server.services.core import Core
@@ -78,6 +79,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         lock.release()
         raise
     core = _core(settings, database, clock or SystemClock())
+    access = Access(settings, database, core.clock)
     presence = Presence(core.clock, core.events, core.listeners)
     sender = Sender(core)
     receipts = ReceiptService(core)
@@ -94,7 +96,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         registrations=IdempotencyService(core, "agents"),
     )
     app = build_app(settings, services)
-    sweeper, checkpoints = Sweeper(core, presence), Checkpoints(database)
+    sweeper, checkpoints = Sweeper(core, presence, access), Checkpoints(database)
     return Relay(app, core, receipts, sweeper, checkpoints, lock)
 
 

@@ -165,10 +165,19 @@ class Listeners:
             listeners = self._by_agent.get(agent_id)
             if not listeners:
                 return
-            notice = Notice(b"event: %s\ndata: %s\n\n" % (event.encode(), dumps(data)))
+            notice = _notice(event, data)
             for listener in listeners:
                 if isinstance(listener, Stream):
                     listener.feed.put(notice, len(notice.frame))
+
+    def notify_machine(self, machine: str, event: str, data: object) -> None:
+        """Another event for the streams of this machine. Rare, so it may look at each stream."""
+        with self._lock:
+            streams = [s for s in self._streams.values() if s.machine == machine]
+            if streams:
+                notice = _notice(event, data)
+                for stream in streams:
+                    stream.feed.put(notice, len(notice.frame))
 
     # -- waiting for receipts
 
@@ -228,6 +237,10 @@ def message_frame(agent_id: str, message_id: int, rendered: bytes) -> bytes:
         agent_id.encode(),
         rendered,
     )
+
+
+def _notice(event: str, data: object) -> Notice:
+    return Notice(b"event: %s\ndata: %s\n\n" % (event.encode(), dumps(data)))
 
 
 def _end(listener: Listener) -> None:

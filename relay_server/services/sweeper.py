@@ -7,6 +7,7 @@ import logging
 import threading
 from typing import Final
 
+from relay_server.services.access import Access
 from relay_server.services.core import Core
 from relay_server.services.presence import Presence
 from relay_server.services.sending import KEY_LIFE_MS
@@ -24,9 +25,10 @@ _FASTEST_SECONDS: Final = 0.1
 class Sweeper:
     """`run` is its thread; `sweep` one pass."""
 
-    def __init__(self, core: Core, presence: Presence) -> None:
+    def __init__(self, core: Core, presence: Presence, access: Access) -> None:
         self._core = core
         self._presence = presence
+        self._access = access
         self._is_closed = threading.Event()
         shortest = min(core.settings.stale_ttl_ms, core.settings.offline_prune_ms)
         self._pause = min(_SLOWEST_SECONDS, max(_FASTEST_SECONDS, shortest / 4000))
@@ -49,6 +51,7 @@ class Sweeper:
         self._silent(now)
         self._leases(now)
         self._prune(now)
+        self._access.write_uses(now)
         # Retention counts in days: once a minute is plenty.
         if now >= self._retention_at:
             self._retention_at = now + 60_000
