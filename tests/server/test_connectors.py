@@ -119,6 +119,13 @@ def test_a_long_title_and_a_long_body_are_cut_visibly() -> None:
     assert event["body"].endswith("é\n… (cut: longer than 64 KiB)")
 
 
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "/graph", "http://x/" + "q" * 2000])
+def test_what_nobody_can_follow_is_no_link(url: str) -> None:
+    event = alertmanager.events_of(alert(generatorURL=url))[0]
+
+    assert "externalUrl" not in event
+
+
 @pytest.mark.parametrize(
     ("sent", "field"),
     [

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, Final
 
-from relay_server.domain.connectors.payload import Event, Part, cut_body, cut_title, given
+from relay_server.domain.connectors.payload import Event, Part, cut_body, cut_title, given, link
 
 _FINGERPRINT: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _FIRING: Final = "firing"
@@ -37,7 +37,7 @@ def _event(alert: Part, group: Part) -> Event:
         body=cut_body(_body(labels, annotations)) or None,
         severity=labels.get("severity", "")[:_MAX_SEVERITY] or None,
         status=RESOLVED if _is_resolved(alert, group) else None,
-        externalUrl=alert.text("generatorURL"),
+        externalUrl=link(alert.text("generatorURL")),
         metadata={
             "labels": labels,
             "annotations": annotations,

@@ -10,7 +10,7 @@ import hmac
 import re
 from typing import Any, Final
 
-from relay_server.domain.connectors.payload import Event, Part, cut_body, cut_title, given
+from relay_server.domain.connectors.payload import Event, Part, cut_body, cut_title, given, link
 
 _OPENING: Final = frozenset({"opened", "reopened"})
 _CLOSING: Final = frozenset({"closed", "deleted", "transferred"})
@@ -52,7 +52,7 @@ def event_of(event: str, payload: Any) -> Event | None:
         body=None if body is None else cut_body(body),
         severity=_severity(labels),
         status="resolved" if action in _CLOSING else None,
-        externalUrl=issue.text("html_url"),
+        externalUrl=link(issue.text("html_url")),
         metadata={
             "action": action,
             "repository": repository,

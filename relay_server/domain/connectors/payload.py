@@ -11,6 +11,7 @@ from relay_server.errors import InvalidRequest
 from relay_server.wire import MAX_BODY_BYTES
 
 MAX_TITLE: Final = 200
+MAX_URL: Final = 2000
 _CUT: Final = "…"
 _CUT_BODY: Final = "\n… (cut: longer than 64 KiB)"
 
@@ -88,6 +89,12 @@ def cut_body(text: str) -> str:
     if len(raw) <= MAX_BODY_BYTES:
         return text
     return raw[: MAX_BODY_BYTES - len(_CUT_BODY.encode())].decode(errors="ignore") + _CUT_BODY
+
+
+def link(text: str | None) -> str | None:
+    """A link that people may follow; what is none, or too long for one, is left out."""
+    is_link = text is not None and text.startswith(("http://", "https://"))
+    return text if is_link and len(text or "") <= MAX_URL else None
 
 
 def given(**fields: Any) -> Event:
