@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from relay_server.domain.access import Integration, Principal
 from relay_server.domain.connectors import alertmanager, github
+from relay_server.domain.connectors.payload import Event
 from relay_server.errors import Forbidden, InvalidRequest, Unauthorized
 from relay_server.http import query, schemas, shapes
 from relay_server.http import request as requests
@@ -22,6 +23,7 @@ from relay_server.services.tasks import TaskService
 from relay_server.wire import REPLAYED_HEADER, IntegrationScope
 
 _CREATORS: Final[Allowed] = frozenset({IntegrationScope.TASKS_CREATE})
+_LONGEST_SHOWN: Final = 200
 _WHERE: Final = Query(
     {
         "target": query.text(about="who gets the tasks; the integration's only one by default"),
@@ -65,30 +67,30 @@ class WebhookOperations:
                 query=_WHERE,
                 body=schemas.FOREIGN,
                 answers={200: shapes.RECEIVED_OR_IGNORED},
-                problems=(*REFUSED, "idempotency_mismatch"),
+                problems=(*REFUSED, "unauthorized", "forbidden", "idempotency_mismatch"),
                 is_raw=True,
                 is_public=True,
             ),
         ]
 
     def receive_alerts(self, call: Call) -> Reply:
-        events = _addressed(alertmanager.events_of(call.body), call)
-        return ok({"results": self._report(call.principal, events)})
+        found = alertmanager.events_of(call.body)
+        events = _addressed(found, call.query, call.principal.integration)
+        return ok({"results": self._tasks.report_all(maker(call.principal, None), events)})
 
     def receive_github(self, call: Call) -> Reply:
         integration = self._signer(call)
-        principal = Principal(name=integration.name, scope=None, integration=integration)
         payload = requests.parsed(call.raw, call.header("Content-Type"))
         name = call.header("X-GitHub-Event")
         if not name:
             raise InvalidRequest.of([("X-GitHub-Event", "is required")])
         event = github.event_of(name, payload)
-        call.principal = principal
-        ignored = github.name_of(name, payload)[:200] if event is None else None
-        events = [] if event is None else _addressed([event], call)
+        events = [] if event is None else _addressed([event], call.query, integration)
+        ignored = github.name_of(name, payload)[:_LONGEST_SHOWN] if event is None else None
+        signer = maker(Principal(name=integration.name, scope=None, integration=integration), None)
 
         def receive() -> tuple[int, object]:
-            return 200, {"results": self._report(principal, events), "ignored": ignored}
+            return 200, {"results": self._tasks.report_all(signer, events), "ignored": ignored}
 
         outcome = self._idempotency.once(
             "receiveGithub",
@@ -112,20 +114,16 @@ class WebhookOperations:
             raise Forbidden(f"{integration.name} needs the scope {IntegrationScope.TASKS_CREATE}.")
         return integration
 
-    def _report(self, principal: Principal, events: Sequence[Mapping[str, Any]]) -> list[Any]:
-        return self._tasks.report_all(maker(principal, None), events)
 
-
-def _addressed(events: Sequence[Mapping[str, Any]], call: Call) -> list[dict[str, Any]]:
+def _addressed(
+    events: Sequence[Event], where: Mapping[str, Any], integration: Integration | None
+) -> list[Event]:
     """The events as integrations post them. Raises: InvalidRequest."""
-    target = call.query["target"]
-    integration = call.principal.integration
+    target = where["target"]
     if target is None and integration is not None and len(integration.targets or ()) == 1:
-        target = (integration.targets or ())[0]
+        (target,) = integration.targets or ()
     if target is None:
         why = "is required, unless the integration has exactly one target"
         raise InvalidRequest.of([("target", why)])
-    return [
-        schemas.EVENT.parse({**event, "target": target, "channel": call.query["channel"]})
-        for event in events
-    ]
+    place = {"target": target, "channel": where["channel"]}
+    return [schemas.EVENT.parse({**event, **place}) for event in events]
