@@ -10,7 +10,61 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, NamedTuple
+
+
+class Code(NamedTuple):
+    """A code's HTTP status, and what it means to a client."""
+
+    status: int
+    meaning: str
+
+
+# Every code there is: what clients may rely on. A test compares it with what is raised.
+CODES: Final[Mapping[str, Code]] = {
+    "malformed_request": Code(400, "the body is no JSON, or the query cannot be read"),
+    "unauthorized": Code(401, "no token, or a wrong one"),
+    "forbidden": Code(403, "known, but not allowed; also a request from another origin"),
+    "sender_forbidden": Code(403, "this token may not speak for that agent or machine"),
+    "loosening_forbidden": Code(403, "this token may tighten an approval mode, not loosen it"),
+    "target_forbidden": Code(403, "outside of the targets of this integration"),
+    "channel_forbidden": Code(
+        403, "outside of the channels of this integration; it must name one of them"
+    ),
+    "not_found": Code(404, "no such path"),
+    "agent_not_found": Code(404, "no such agent; `suggestions` lists ids that look alike"),
+    "message_not_found": Code(404, "no such message"),
+    "machine_not_found": Code(404, "no such machine"),
+    "stream_not_found": Code(404, "no such open stream"),
+    "task_not_found": Code(404, "no such task"),
+    "integration_not_found": Code(404, "no such integration"),
+    "method_not_allowed": Code(
+        405, "the path exists, the method does not; `Allow` lists those that do"
+    ),
+    "conflict": Code(409, "right in itself, but not in this state of things"),
+    "already_claimed": Code(409, "another agent holds the claim; `claimedBy` says who"),
+    "not_claimable": Code(409, "the message cannot be claimed, or its work is done"),
+    "not_owner": Code(409, "only the agent that holds the claim may do this"),
+    "invalid_transition": Code(409, "no way leads from the present state to that one"),
+    "stale_instance": Code(409, "a newer run of this agent has registered"),
+    "payload_too_large": Code(413, "the request is larger than the limit"),
+    "unsupported_media_type": Code(415, "the body is not declared as JSON"),
+    "misdirected_request": Code(421, "the `Host` header names a server that this is not"),
+    "invalid_request": Code(
+        422, "a field is wrong, unknown or too long; `errors` lists field and message"
+    ),
+    "idempotency_mismatch": Code(422, "this idempotency key came with another body before"),
+    "rate_limited": Code(
+        429, "too many requests of one sender; `Retry-After` says when to come back"
+    ),
+    "internal_error": Code(500, "a fault of the relay; its log has the same `X-Request-Id`"),
+    "unavailable": Code(503, "not now; `Retry-After` says when to come back"),
+    "store_unavailable": Code(
+        503, "the database does not answer: locked by another program, or the disk fails"
+    ),
+    "too_many_streams": Code(503, "`AGENT_RELAY_MAX_STREAMS` are open; poll instead"),
+    "too_many_waits": Code(503, "too many requests are waiting already"),
+}
 
 
 class RelayError(Exception):

@@ -43,7 +43,9 @@ class Dispatcher:
             by_path[operation.path].append(operation)
         for path, found in by_path.items():
             responders = {f"on_{o.method.lower()}": self._responder(o) for o in found}
-            app.add_route(path, type("Path", (), {n: staticmethod(r) for n, r in responders.items()})())
+            app.add_route(
+                path, type("Path", (), {n: staticmethod(r) for n, r in responders.items()})()
+            )
 
     def _responder(self, operation: Operation) -> Responder:
         def respond(request: falcon.Request, response: falcon.Response, **path: Any) -> None:
@@ -57,9 +59,7 @@ class Dispatcher:
 
     # -- from the request
 
-    def _call(
-        self, operation: Operation, request: falcon.Request, path: Mapping[str, str]
-    ) -> Call:
+    def _call(self, operation: Operation, request: falcon.Request, path: Mapping[str, str]) -> Call:
         env = request.env
         principal: Principal = env[PRINCIPAL]
         if not principal.is_admin:

@@ -262,7 +262,9 @@ class Schema:
         return {
             "type": "object",
             "properties": {
-                name: nullable(field.kind.describe()) if field.is_nullable else field.kind.describe()
+                name: nullable(field.kind.describe())
+                if field.is_nullable
+                else field.kind.describe()
                 for name, field in self.fields.items()
             },
             "required": list(self._required),

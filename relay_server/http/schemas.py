@@ -5,6 +5,7 @@ from typing import Final
 
 from relay_server.domain.receipt import REPORTABLE
 from relay_server.domain.routing import AGENT_ID, MAX_LABEL, NAME
+from relay_server.domain.task import RESOLVED
 from relay_server.http.fields import (
     AnyJson,
     Boolean,
@@ -17,9 +18,16 @@ from relay_server.http.fields import (
     Schema,
     Text,
 )
-from relay_server.wire import MAX_BODY_BYTES, AgentStatus, ApprovalMode, Priority, Reachability
+from relay_server.http.query import MAX_ID
+from relay_server.wire import (
+    MAX_BODY_BYTES,
+    AgentStatus,
+    ApprovalMode,
+    Priority,
+    Reachability,
+    TaskStatus,
+)
 
-MAX_ID: Final = 2**53 - 1
 _MAX_NAMES: Final = 64
 _MAX_AGENTS: Final = 1000
 _TEN_YEARS: Final = 10 * 366 * 24 * 3600
@@ -33,7 +41,11 @@ _STATUS: Final = Choice(tuple(AgentStatus))
 _MODE: Final = Choice(tuple(ApprovalMode))
 _KEY: Final = Pattern(re.compile(r"[\x21-\x7e]{1,255}"), "1..255 visible ASCII characters")
 IDEMPOTENCY_KEY: Final = _KEY
-_MESSAGE_ID: Final = Integer(1, MAX_ID)
+ID: Final = Integer(1, MAX_ID)
+MACHINE_ID: Final = Pattern(
+    re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,200}"), "1..200 visible characters"
+)
+EVENT_TYPE: Final = Pattern(re.compile(r"[a-z_]+(\.([a-z_]+|\*))?"), "an event's type, as task.*")
 _OBJECT: Final = AnyJson(only_objects=True)
 
 REGISTER: Final = Schema(
@@ -103,7 +115,7 @@ SEND: Final = Schema(
         "body": Field(Text(MAX_BODY_BYTES, 1, in_bytes=True), is_required=True, is_nullable=False),
         "subject": Field(_SHORT),
         "channel": Field(_NAME),
-        "replyTo": Field(_MESSAGE_ID),
+        "replyTo": Field(ID),
         "kind": Field(Pattern(NAME, "1..64 of A-Za-z0-9._/-")),
         "priority": Field(Choice(tuple(Priority))),
         "claimable": Field(Boolean()),
@@ -131,7 +143,7 @@ ACK: Final = Schema(
             ListOf(
                 Schema(
                     {
-                        "messageId": Field(_MESSAGE_ID, is_required=True, is_nullable=False),
+                        "messageId": Field(ID, is_required=True, is_nullable=False),
                         "state": Field(
                             Choice(tuple(REPORTABLE)), is_required=True, is_nullable=False
                         ),
@@ -162,3 +174,27 @@ MACHINE: Final = Schema(
     }
 )
 LOGIN: Final = Schema({"token": Field(Text(4096), is_required=True, is_nullable=False)})
+
+_NEW_TASK: Final = {
+    "dedupeKey": Field(Text(255, 1)),
+    "title": Field(Text(200, 1)),
+    "body": Field(Text(MAX_BODY_BYTES, in_bytes=True)),
+    "severity": Field(_WORD),
+    # Only `resolved` means something: it ends the task that has the key.
+    "status": Field(Choice(("open", "firing", "triggered", "active", RESOLVED))),
+    "target": Field(Text(200, 1)),
+    "channel": Field(_NAME),
+    "externalUrl": Field(Text(2000)),
+    "metadata": Field(_OBJECT),
+}
+EVENT: Final = Schema(_NEW_TASK)
+NEW_TASK: Final = Schema({**_NEW_TASK, "from": Field(AGENT, is_nullable=False)})
+TASK_UPDATE: Final = Schema(
+    {
+        "agentId": Field(AGENT),
+        "status": Field(Choice(tuple(TaskStatus)), is_required=True, is_nullable=False),
+        "progress": Field(Integer(0, 100)),
+        "result": Field(AnyJson()),
+        "note": Field(Text(4000)),
+    }
+)

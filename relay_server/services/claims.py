@@ -9,7 +9,7 @@ from relay_server.domain.task import result_text
 from relay_server.errors import Conflict
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
-from relay_server.services.leases import Leases
+from relay_server.services.leases import Ending, Leases
 from relay_server.services.sending import Sender, message_not_found
 from relay_server.store import messages
 from relay_server.store.database import Reader, Transaction
@@ -64,7 +64,9 @@ class ClaimService:
             if lease.complete(message.lease, agent_id, now) == message.lease:
                 return render.message_json(message, now)
             work = self._leases.of_message(transaction, message)
-            work = self._leases.complete(transaction, work, now, actor=agent_id, result=result)
+            work = self._leases.complete(
+                transaction, work, Ending(result=result), now, actor=agent_id
+            )
             if result is not None:
                 self._reply(transaction, message, agent_id, result, now)
             assert work.message is not None

@@ -4,7 +4,8 @@ A task is offered by a message, so their claims are one: they begin, lapse and e
 whichever of the two is named. Called within a write transaction, which makes it atomic.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from relay_server.domain import lease
@@ -34,6 +35,16 @@ class Work:
         if self.message is not None:
             return self.message.lease
         return self.task.lease if self.task is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How work ended; what is None stays as the task has it."""
+
+    status: TaskStatus = TaskStatus.DONE
+    progress: int | None = None
+    result: Any = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Leases:
@@ -95,16 +106,7 @@ class Leases:
             self.release(transaction, Work(None, task), now, actor=agent_id, why=why)
 
     def complete(
-        self,
-        transaction: Transaction,
-        work: Work,
-        now: int,
-        *,
-        actor: str,
-        status: TaskStatus = TaskStatus.DONE,
-        progress: int | None = None,
-        result: Any = None,
-        detail: dict[str, Any] | None = None,
+        self, transaction: Transaction, work: Work, ending: Ending, now: int, *, actor: str
     ) -> Work:
         """It has ended, for good."""
         message, task = work.message, work.task
@@ -112,19 +114,18 @@ class Leases:
             messages.set_completed(transaction, message.id, now)
             message = self._told(transaction, message.id, "message.completed", now)
         if task is not None and not task.is_ended:
-            ended = replace(
+            task = replace(
                 task,
-                status=status,
-                progress=task.progress if progress is None else progress,
-                result=task.result if result is None else result,
+                status=ending.status,
+                progress=task.progress if ending.progress is None else ending.progress,
+                result=task.result if ending.result is None else ending.result,
                 updated_at=now,
                 ended_at=now,
             )
-            tasks.save(transaction, ended)
+            tasks.save(transaction, task)
             self._journal.record(
-                transaction, ended, "task.status", now, actor=actor, detail=detail
+                transaction, task, "task.status", now, actor=actor, detail=ending.detail
             )
-            task = ended
         return Work(message, task)
 
     def _on_message(

@@ -74,7 +74,7 @@ class Sender:
         instance: str | None,
     ) -> bytes:
         sender = given["from"]
-        self._check_sender(transaction, sender, instance, now)
+        self.require_may_send(transaction, sender, instance, now)
         original = self._original(transaction, given.get("replyTo"))
         given, target = _addressed(given, original)
         message = self.store(transaction, given, target, original, now, once=once, must_exist=True)
@@ -153,9 +153,14 @@ class Sender:
 
     # -- checks
 
-    def _check_sender(
+    def count(self, sender: str, now: int) -> None:
+        """Note one message of a sender."""
+        self._limit.count(sender, now)
+
+    def require_may_send(
         self, transaction: Transaction, sender: str, instance: str | None, now: int
     ) -> None:
+        """Raises: NotFound `agent_not_found`, Conflict `stale_instance`, RateLimited."""
         if sender in BUILT_IN_AGENTS:
             return
         if instance is not None or not agents.exists(transaction, sender):

@@ -13,7 +13,8 @@ from relay_server.errors import Forbidden, InvalidRequest, NotFound
 from relay_server.services import lookup
 from relay_server.services import render_tasks as render
 from relay_server.services.core import Core
-from relay_server.services.leases import TASK_KIND, Leases
+from relay_server.services.integrations import Integrations
+from relay_server.services.leases import TASK_KIND, Ending, Leases
 from relay_server.services.render import Json
 from relay_server.services.sending import Sender, parse_to
 from relay_server.services.task_journal import TaskJournal
@@ -37,9 +38,15 @@ class TaskService:
     """Thread-safe; the writer lock makes folding and claiming atomic."""
 
     def __init__(
-        self, core: Core, leases: Leases, journal: TaskJournal, sender: Sender
+        self,
+        core: Core,
+        leases: Leases,
+        journal: TaskJournal,
+        sender: Sender,
+        integrations: Integrations,
     ) -> None:
         self._core = core
+        self._integrations = integrations
         self._leases = leases
         self._journal = journal
         self._sender = sender
@@ -56,6 +63,8 @@ class TaskService:
         with self._core.database.write() as transaction:
             if maker.integration is None:
                 self._sender.require_may_send(transaction, maker.sender, instance, now)
+            else:
+                self._integrations.count_event(maker.integration.name)
             target = parse_to(given["target"]) if given.get("target") is not None else None
             if target is not None:
                 _require_reach(maker.integration, target, given.get("channel"))
@@ -145,23 +154,19 @@ class TaskService:
         )
         return {"task": answer, "created": False, "deduped": True}
 
-    def _resolve(
-        self, transaction: Transaction, task: Task | None, maker: Maker, now: int
-    ) -> Json:
+    def _resolve(self, transaction: Transaction, task: Task | None, maker: Maker, now: int) -> Json:
         if task is None:
             return {"task": None, "created": False, "deduped": False}
         work = self._leases.of_task(transaction, task)
         work = self._leases.complete(
-            transaction, work, now, actor=maker.source, detail={"resolved": True}
+            transaction, work, Ending(detail={"resolved": True}), now, actor=maker.source
         )
         assert work.task is not None
         return {"task": render.task_json(work.task, now), "created": False, "deduped": True}
 
     # -- work
 
-    def claim(
-        self, task_id: int, agent_id: str, lease_seconds: int, instance: str | None
-    ) -> Json:
+    def claim(self, task_id: int, agent_id: str, lease_seconds: int, instance: str | None) -> Json:
         """Claims its message too. Raises: Conflict `already_claimed`, `invalid_transition`."""
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
@@ -202,16 +207,14 @@ class TaskService:
             rules.require_may_update(task, actor, now)
             rules.require_transition(task, status)
             if status in rules.ENDED:
-                work = self._leases.complete(
-                    transaction,
-                    self._leases.of_task(transaction, task),
-                    now,
-                    actor=actor.name,
+                ending = Ending(
                     status=status,
                     progress=given.get("progress"),
                     result=given.get("result"),
                     detail=detail,
                 )
+                work = self._leases.of_task(transaction, task)
+                work = self._leases.complete(transaction, work, ending, now, actor=actor.name)
                 assert work.task is not None
                 return render.task_json(work.task, now)
             changes = {n: given[n] for n in ("progress", "result") if given.get(n) is not None}

@@ -13,7 +13,9 @@ from relay_server.wire import TaskStatus
 COLUMNS: Final = tuple(Task.__dataclass_fields__)
 _FIELDS: Final = ", ".join(f"t.{column}" for column in COLUMNS)
 _SELECT: Final = f"SELECT {_FIELDS} FROM tasks t"
-_INSERT: Final = f"INSERT INTO tasks ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_INSERT: Final = (
+    f"INSERT INTO tasks ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+)
 _UPDATE: Final = f"UPDATE tasks SET {', '.join(f'{c} = ?' for c in COLUMNS[1:])} WHERE id = ?"
 _IN_JSON: Final = frozenset({"result", "metadata"})
 

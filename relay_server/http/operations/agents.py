@@ -157,17 +157,13 @@ class AgentOperations:
 
     def find(self, call: Call) -> Reply:
         filters = {
-            name: value
-            for name in (*_FILTERS, "status")
-            if (value := call.query[name]) is not None
+            name: value for name in (*_FILTERS, "status") if (value := call.query[name]) is not None
         }
         return ok({"agents": self._agents.find(filters, call.query["q"], call.query["limit"])})
 
     def patch(self, call: Call) -> Reply:
         agent_id, may_loosen = call.path["agentId"], call.principal.is_admin
-        return ok(
-            self._agents.patch(agent_id, call.body, call.instance, may_loosen=may_loosen)
-        )
+        return ok(self._agents.patch(agent_id, call.body, call.instance, may_loosen=may_loosen))
 
     def remove(self, call: Call) -> Reply:
         self._agents.remove(call.path["agentId"], call.instance)

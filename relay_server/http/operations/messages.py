@@ -80,7 +80,7 @@ class MessageOperations:
                 method="GET",
                 path="/api/messages",
                 name="listMessages",
-                summary="An agent's inbox, oldest first (with `for`); else everyone's, newest first",
+                summary="With `for` an agent's inbox, oldest first; else everyone's, newest first",
                 handler=self.read,
                 allowed=READERS,
                 query=Query(
@@ -265,9 +265,7 @@ class MessageOperations:
         return nothing()
 
     def mark_read(self, call: Call) -> Reply:
-        return ok(
-            self._receipts.read(call.path["messageId"], call.body["agentId"], call.instance)
-        )
+        return ok(self._receipts.read(call.path["messageId"], call.body["agentId"], call.instance))
 
     # -- work
 

@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from relay_server import __version__
-from relay_server.errors import Forbidden, Unauthorized
 from relay_server.http import schemas, shapes
 from relay_server.http.gate import COOKIE
 from relay_server.http.operation import (
@@ -93,14 +92,8 @@ class ServiceOperations:
         return ok({"status": "ok", "version": __version__})
 
     def login(self, call: Call) -> Reply:
-        token = call.body["token"]
-        principal = self._access.identify(token)
-        if principal is None:
-            raise Unauthorized("The token is wrong.")
-        if principal.integration is not None:
-            raise Forbidden("An integration has nothing to look at here.")
-        value = self._access.cookie(token)
-        return nothing({"Set-Cookie": f"{COOKIE}={value}; {_ATTRIBUTES}"} if value else None)
+        cookie = self._access.log_in(call.body["token"])
+        return nothing({"Set-Cookie": f"{COOKIE}={cookie}; {_ATTRIBUTES}"} if cookie else None)
 
     def logout(self, call: Call) -> Reply:
         del call

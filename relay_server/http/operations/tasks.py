@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from relay_server.domain.access import Principal
 from relay_server.domain.task import Actor
-from relay_server.errors import InvalidRequest
+from relay_server.errors import InvalidRequest, NotFound
 from relay_server.http import query, schemas, shapes
 from relay_server.http.operation import (
     READERS,
@@ -156,7 +156,7 @@ class TaskOperations:
         sender = call.body.get("from")
         answer = self._tasks.report(maker(call.principal, sender), call.body, call.instance)
         if answer["task"] is None:
-            raise InvalidRequest.of([("dedupeKey", "no active task has it")])
+            raise NotFound("No active task has that dedupeKey.", code=_MISSING)
         return Reply(201 if answer["created"] else 200, answer["task"])
 
     def find(self, call: Call) -> Reply:
