@@ -16,6 +16,7 @@ from relay_server.http.operations.messages import MessageOperations
 from relay_server.http.operations.service import ServiceOperations
 from relay_server.http.operations.streams import StreamOperations
 from relay_server.http.operations.tasks import TaskOperations
+from relay_server.http.operations.webhooks import WebhookOperations
 from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
 from relay_server.services.callbacks import CallbackService
@@ -81,6 +82,7 @@ def operations_of(s: Services) -> list[Operation]:
         *messages.operations(),
         *StreamOperations(s.streams, s.voices).operations(),
         *TaskOperations(s.tasks).operations(),
+        *WebhookOperations(s.tasks, s.integrations, s.idempotency).operations(),
         *MachineOperations(s.machines, s.voices).operations(),
     ]
 
