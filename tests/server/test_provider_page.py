@@ -62,13 +62,16 @@ def test_the_pages_lines_run_in_order(relay: RelayProcess, client: httpx.Client)
     assert '"code":"stale_instance"' in done.stdout
     agent = client.get("/api/agents/curl-agent").json()
     assert (agent["status"], agent["epoch"]) == ("offline", 2)
-    asked, answer, work, result = sorted(
+    asked, answer, work, result, offer = sorted(
         client.get("/api/messages").json()["messages"], key=lambda each: int(each["id"])
     )
     assert message(client, asked["id"])["receipts"][0]["state"] == "replied"
     assert (answer["replyTo"], answer["to"], answer["body"]) == (asked["id"], "operator", "Yes.")
     assert work["claim"]["completedAt"] is not None
     assert (result["replyTo"], result["body"]) == (work["id"], "one, two, three")
+    (task,) = client.get("/api/tasks").json()["tasks"]
+    assert (task["status"], task["result"]) == ("done", "12 GB are free again")
+    assert offer["claim"]["completedAt"] is not None
 
 
 def test_the_pages_lines_print_no_token(relay: RelayProcess) -> None:
