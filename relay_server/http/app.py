@@ -18,6 +18,7 @@ from relay_server.http.operations.messages import MessageOperations
 from relay_server.http.operations.service import ServiceOperations
 from relay_server.http.operations.streams import StreamOperations
 from relay_server.http.operations.tasks import TaskOperations
+from relay_server.http.operations.webhooks import WebhookOperations
 from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
 from relay_server.services.approvals import ApprovalService
@@ -86,7 +87,8 @@ def operations_of(s: Services) -> list[Operation]:
         *AgentOperations(s.agents, s.receipts, s.voices).operations(),
         *messages.operations(),
         *StreamOperations(s.streams, s.voices).operations(),
-        *TaskOperations(s.tasks).operations(),
+        *TaskOperations(s.tasks, s.callbacks).operations(),
+        *WebhookOperations(s.tasks, s.integrations, s.idempotency).operations(),
         *MachineOperations(s.machines, s.voices).operations(),
         *ApprovalOperations(s.approvals, s.voices).operations(),
         *CommandOperations(s.commands, s.voices).operations(),

@@ -14,6 +14,7 @@ from relay_server.http.fields import (
     Choice,
     Either,
     Field,
+    ForeignObject,
     Integer,
     ListOf,
     Pattern,
@@ -111,6 +112,7 @@ HEARTBEATS: Final = Schema(
     }
 )
 NOTHING: Final = Schema({})
+FOREIGN: Final = ForeignObject()
 SEND: Final = Schema(
     {
         "from": Field(AGENT, is_required=True, is_nullable=False),

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from relay_server.domain.callback import AttemptError
 from relay_server.http.fields import nullable
 from relay_server.wire import (
     AgentStatus,
     ApprovalMode,
     ApprovalStatus,
+    CallbackStatus,
     CommandKind,
     CommandStatus,
     Decision,
@@ -246,8 +248,34 @@ TASK_EVENT: Final = Shape(
         detail=OBJECT,
     ),
 )
+CALLBACK: Final = Shape(
+    "Callback",
+    record(
+        id=ID,
+        deliveryId=TEXT,
+        event=TEXT,
+        status=words(CallbackStatus),
+        attempts=listing(
+            record(
+                number=ID,
+                at=TIME,
+                statusCode=maybe(WHOLE),
+                error=maybe(words(AttemptError)),
+                durationMs=_COUNT,
+            )
+        ),
+        createdAt=TIME,
+        nextAttemptAt=maybe(TIME),
+        endedAt=maybe(TIME),
+    ),
+)
 REPORTED: Final = Shape(
     "ReportedTask", record(task=maybe(TASK.describe()), created=TRUTH, deduped=TRUTH)
+)
+_RESULTS: Final = listing(REPORTED.describe())
+RECEIVED: Final = Shape("ReceivedDelivery", record(results=_RESULTS))
+RECEIVED_OR_IGNORED: Final = Shape(
+    "ReceivedOrIgnoredDelivery", record(results=_RESULTS, ignored=maybe(TEXT))
 )
 MACHINE: Final = Shape(
     "Machine",
@@ -293,6 +321,7 @@ AGENTS: Final = envelope("agents", AGENT)
 MESSAGES: Final = envelope("messages", MESSAGE, cursor=maybe(WHOLE), more=TRUTH)
 TASKS: Final = envelope("tasks", TASK, more=TRUTH)
 TASK_EVENTS: Final = envelope("events", TASK_EVENT)
+CALLBACKS: Final = envelope("callbacks", CALLBACK)
 MACHINES: Final = envelope("machines", MACHINE)
 CANDIDATES: Final = envelope("candidates", CANDIDATE)
 KNOWN: Final = Shape("KnownAgents", record(known=listing(TEXT), unknown=listing(TEXT)))

@@ -14,7 +14,6 @@ from relay_server.services.render import Json, dumps
 from relay_server.services.render_callbacks import callback_json
 from relay_server.store import callbacks
 from relay_server.store.database import Transaction
-from relay_server.wire import DEFAULT_LIST_LIMIT
 
 
 class CallbackService:
@@ -50,9 +49,8 @@ class CallbackService:
         )
         transaction.on_commit(self.deliverer.wake)
 
-    def of_task(self, task_id: int, limit: int = DEFAULT_LIST_LIMIT) -> Json:
+    def of_task(self, task_id: int, limit: int) -> list[Json]:
         """The newest callbacks of a task, oldest first, with all their attempts."""
         with self._core.database.read() as reader:
             found = callbacks.of_task(reader, task_id, limit)
-            rendered = [callback_json(c, callbacks.attempts(reader, c.id)) for c in found]
-        return {"callbacks": rendered}
+            return [callback_json(c, callbacks.attempts(reader, c.id)) for c in found]

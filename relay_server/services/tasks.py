@@ -1,6 +1,6 @@
 """Tasks: what integrations, agents and people report, folded by key, claimed, and ended once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -77,6 +77,11 @@ class TaskService:
             assert target is not None
             task = self._create(transaction, maker, given, target, now)
             return {"task": task, "created": True, "deduped": False}
+
+    def report_all(self, maker: Maker, events: Sequence[Mapping[str, Any]]) -> list[Json]:
+        """Several in one transaction: each answer, or the first refusal and nothing done."""
+        with self._core.database.write():
+            return [self.report(maker, event, None) for event in events]
 
     def _create(
         self,

@@ -33,6 +33,9 @@ class AgentOperations:
 
     def operations(self) -> list[Operation]:
         """The rows of the contract."""
+        return [*self._registry(), *self._on_one(), *self._presence(), self._proof()]
+
+    def _registry(self) -> list[Operation]:
         return [
             Operation(
                 method="POST",
@@ -66,6 +69,10 @@ class AgentOperations:
                 ),
                 answers={200: shapes.AGENTS},
             ),
+        ]
+
+    def _on_one(self) -> list[Operation]:
+        return [
             Operation(
                 method="GET",
                 path="/api/agents/{agentId}",
@@ -99,6 +106,10 @@ class AgentOperations:
                 problems=(_MISSING, "stale_instance", "sender_forbidden", "conflict"),
                 speaker=Speaker.PATH,
             ),
+        ]
+
+    def _presence(self) -> list[Operation]:
+        return [
             Operation(
                 method="PATCH",
                 path="/api/agents/{agentId}/status",
@@ -125,18 +136,6 @@ class AgentOperations:
             ),
             Operation(
                 method="POST",
-                path="/api/agents/{agentId}/ack",
-                name="acknowledge",
-                summary="How far messages got in a session",
-                handler=self.ack,
-                allowed=SESSIONS,
-                body=schemas.ACK,
-                answers={200: shapes.ACKED},
-                problems=(_MISSING, "stale_instance", "sender_forbidden"),
-                speaker=Speaker.PATH,
-            ),
-            Operation(
-                method="POST",
                 path="/api/heartbeats",
                 name="beatForAll",
                 summary="One sign of life for a whole machine",
@@ -147,6 +146,20 @@ class AgentOperations:
                 problems=("sender_forbidden",),
             ),
         ]
+
+    def _proof(self) -> Operation:
+        return Operation(
+            method="POST",
+            path="/api/agents/{agentId}/ack",
+            name="acknowledge",
+            summary="How far messages got in a session",
+            handler=self.ack,
+            allowed=SESSIONS,
+            body=schemas.ACK,
+            answers={200: shapes.ACKED},
+            problems=(_MISSING, "stale_instance", "sender_forbidden"),
+            speaker=Speaker.PATH,
+        )
 
     def register(self, call: Call) -> Reply:
         given = self._voices.registration(call.principal, call.body)

@@ -55,27 +55,35 @@ class MessageOperations:
 
     def operations(self) -> list[Operation]:
         """The rows of the contract."""
-        return [*self._sending_and_reading(), *self._on_one(), *self._work()]
-
-    def _sending_and_reading(self) -> list[Operation]:
         return [
-            Operation(
-                method="POST",
-                path="/api/messages",
-                name="sendMessage",
-                summary="Send a message",
-                handler=self.send,
-                allowed=SESSIONS,
-                body=schemas.SEND,
-                answers={201: shapes.MESSAGE},
-                problems=(
-                    *("agent_not_found", _MISSING, "stale_instance", "sender_forbidden"),
-                    "rate_limited",
-                ),
-                speaker=Speaker.FROM,
-                is_creating=True,
-                has_own_idempotency=True,
+            self._sending(),
+            *self._lists(),
+            *self._on_one(),
+            *self._changes(),
+            *self._work(),
+        ]
+
+    def _sending(self) -> Operation:
+        return Operation(
+            method="POST",
+            path="/api/messages",
+            name="sendMessage",
+            summary="Send a message",
+            handler=self.send,
+            allowed=SESSIONS,
+            body=schemas.SEND,
+            answers={201: shapes.MESSAGE},
+            problems=(
+                *("agent_not_found", _MISSING, "stale_instance", "sender_forbidden"),
+                "rate_limited",
             ),
+            speaker=Speaker.FROM,
+            is_creating=True,
+            has_own_idempotency=True,
+        )
+
+    def _lists(self) -> list[Operation]:
+        return [
             Operation(
                 method="GET",
                 path="/api/messages",
@@ -141,16 +149,6 @@ class MessageOperations:
                 problems=(_MISSING, "too_many_waits"),
             ),
             _one(
-                "DELETE",
-                "",
-                "removeMessage",
-                "Delete a message and its receipts",
-                self.remove,
-                OWNER_ONLY,
-                answers={204: None},
-                problems=(_MISSING,),
-            ),
-            _one(
                 "GET",
                 "/explain",
                 "explainMessage",
@@ -168,6 +166,20 @@ class MessageOperations:
                 lambda call: ok(self._reading.thread(call.path["messageId"])),
                 READERS,
                 answers={200: shapes.MESSAGES},
+                problems=(_MISSING,),
+            ),
+        ]
+
+    def _changes(self) -> list[Operation]:
+        return [
+            _one(
+                "DELETE",
+                "",
+                "removeMessage",
+                "Delete a message and its receipts",
+                self.remove,
+                OWNER_ONLY,
+                answers={204: None},
                 problems=(_MISSING,),
             ),
             _one(

@@ -31,6 +31,9 @@ class ServiceOperations:
 
     def operations(self) -> list[Operation]:
         """The rows of the contract."""
+        return [*self._looking(), *self._browsers()]
+
+    def _looking(self) -> list[Operation]:
         return [
             Operation(
                 method="GET",
@@ -62,6 +65,10 @@ class ServiceOperations:
                 allowed=READERS,
                 answers={200: Shape("OpenApi", {"type": "object"})},
             ),
+        ]
+
+    def _browsers(self) -> list[Operation]:
+        return [
             Operation(
                 method="POST",
                 path="/api/login",

@@ -17,6 +17,7 @@ from relay_server.http.operation import (
     ok,
 )
 from relay_server.http.query import Query
+from relay_server.services.callbacks import CallbackService
 from relay_server.services.sending import parse_to
 from relay_server.services.tasks import Maker, TaskService
 from relay_server.wire import OPERATOR, SYSTEM, IntegrationScope, TaskStatus
@@ -25,7 +26,8 @@ _MISSING: Final = "task_not_found"
 _DEFAULT_LEASE_SECONDS: Final = 900
 _CREATORS: Final[Allowed] = SESSIONS | {IntegrationScope.TASKS_CREATE}
 _VIEWERS: Final[Allowed] = READERS | {IntegrationScope.TASKS_READ}
-_REFUSED: Final = (
+# What reporting may be refused for.
+REFUSED: Final = (
     *("agent_not_found", "stale_instance", "sender_forbidden"),
     *("target_forbidden", "channel_forbidden", "rate_limited"),
 )
@@ -37,8 +39,9 @@ _WORKING: Final = (
 class TaskOperations:
     """Handlers of tasks."""
 
-    def __init__(self, tasks: TaskService) -> None:
+    def __init__(self, tasks: TaskService, callbacks: CallbackService) -> None:
         self._tasks = tasks
+        self._callbacks = callbacks
 
     def operations(self) -> list[Operation]:
         """The rows of the contract."""
@@ -55,7 +58,7 @@ class TaskOperations:
                 allowed=_CREATORS,
                 body=schemas.EVENT,
                 answers={201: shapes.REPORTED, 200: shapes.REPORTED},
-                problems=_REFUSED,
+                problems=REFUSED,
                 is_creating=True,
             ),
             Operation(
@@ -67,7 +70,7 @@ class TaskOperations:
                 allowed=_CREATORS,
                 body=schemas.NEW_TASK,
                 answers={201: shapes.TASK, 200: shapes.TASK},
-                problems=(*_REFUSED, _MISSING),
+                problems=(*REFUSED, _MISSING),
                 speaker=Speaker.FROM,
                 is_creating=True,
             ),
@@ -105,6 +108,16 @@ class TaskOperations:
                 self.events,
                 _VIEWERS,
                 {200: shapes.TASK_EVENTS},
+            ),
+            _one(
+                "GET",
+                "/callbacks",
+                "getTaskCallbacks",
+                "What its integration was told, oldest first, and how each attempt went",
+                self.callbacks,
+                _VIEWERS,
+                {200: shapes.CALLBACKS},
+                query=Query({"limit": query.limit()}),
             ),
         ]
 
@@ -177,6 +190,10 @@ class TaskOperations:
     def events(self, call: Call) -> Reply:
         found = self._tasks.events(call.path["taskId"], call.principal.integration)
         return ok({"events": found})
+
+    def callbacks(self, call: Call) -> Reply:
+        task = self._tasks.get(call.path["taskId"], call.principal.integration)
+        return ok({"callbacks": self._callbacks.of_task(task["id"], call.query["limit"])})
 
     def claim(self, call: Call) -> Reply:
         seconds = call.body.get("leaseSeconds") or _DEFAULT_LEASE_SECONDS
