@@ -11,6 +11,7 @@ from relay_server.services.core import Core
 from relay_server.services.events import EventLog
 from relay_server.services.explain import ExplainService
 from relay_server.services.idempotency import IdempotencyService
+from relay_server.services.indexer import Indexer
 from relay_server.services.live import Listeners
 from relay_server.services.machines import MachineService
 from relay_server.services.presence import Presence
@@ -36,6 +37,7 @@ class Relay:
     core: Core
     receipts: ReceiptService
     sweeper: Sweeper
+    indexer: Indexer
     checkpoints: Checkpoints
     lock: DatabaseLock
     threads: list[threading.Thread] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Relay:
             "receipts": self.receipts.run,
             "sweeper": self.sweeper.run,
             "checkpoints": self.checkpoints.run,
+            "indexer": self.indexer.run,
         }
         for name, target in work.items():
             thread = threading.Thread(target=target, name=name, daemon=True)
@@ -61,6 +64,7 @@ class Relay:
         """End the background work and close the database."""
         self.wake_all()
         self.sweeper.close()
+        self.indexer.close()
         self.receipts.close()
         self.checkpoints.close()
         for thread in self.threads:
@@ -81,10 +85,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
     presence = Presence(core.clock, core.events, core.listeners)
     sender = Sender(core)
     receipts = ReceiptService(core)
+    indexer = Indexer(core)
     services = Services(
         agents=AgentService(core, presence),
         sender=sender,
-        reading=ReadingService(core, receipts),
+        reading=ReadingService(core, receipts, indexer),
         receipts=receipts,
         claims=ClaimService(core, presence, sender),
         explain=ExplainService(core, receipts),
@@ -95,7 +100,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
     )
     app = build_app(settings, services)
     sweeper, checkpoints = Sweeper(core, presence), Checkpoints(database)
-    return Relay(app, core, receipts, sweeper, checkpoints, lock)
+    return Relay(app, core, receipts, sweeper, indexer, checkpoints, lock)
 
 
 def _core(settings: Settings, database: Database, clock: Clock) -> Core:
