@@ -1,9 +1,9 @@
 """Who calls: a principal, and what its token lets it do. Pure; the gate finds the principal.
 
-    admin        everything: the server's own token, or anyone on loopback when there is none
-    agent        what a daemon and its sessions do; bound to a machine, only for its agents
-    read         looks, changes nothing
-    integration  its scopes, targets and channels, and nothing else
+admin        everything: the server's own token, or anyone on loopback when there is none
+agent        what a daemon and its sessions do; bound to a machine, only for its agents
+read         looks, changes nothing
+integration  its scopes, targets and channels, and nothing else
 """
 
 from dataclasses import dataclass

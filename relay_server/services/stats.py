@@ -4,7 +4,7 @@ from relay_server import __version__
 from relay_server.clock import to_rfc3339
 from relay_server.services import render
 from relay_server.services.core import Core
-from relay_server.store import agents, machines, messages, tallies
+from relay_server.store import agents, approvals, machines, messages, tasks
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -28,8 +28,8 @@ class StatsService:
         with core.database.read() as reader:
             by_status = agents.count_by_status(reader)
             counted = messages.counts(reader, now - _DAY_MS)
-            tasks = tallies.tasks_by_status(reader)
-            pending = tallies.pending_approvals(reader)
+            by_task_status = tasks.count_by_status(reader)
+            pending = approvals.count_pending(reader, now)
             known, online = machines.counts(reader)
         total = sum(by_status.values())
         offline = by_status.get("offline", 0)
@@ -45,7 +45,7 @@ class StatsService:
                 "offline": offline,
             },
             "messages": counted,
-            "tasks": {"byStatus": tasks},
+            "tasks": {"byStatus": by_task_status},
             "approvals": {"pending": pending},
             "machines": {"total": known, "online": online},
             "streams": {"open": core.slots.streams, "limit": core.slots.max_streams},

@@ -34,11 +34,10 @@ def save(
     )
 
 
-def remove_older(transaction: Transaction, before: int, most: int) -> bool:
-    """Remove up to `most` that are past their time; whether there are more."""
-    removed = transaction.run(
+def remove_older(transaction: Transaction, before: int, most: int) -> int:
+    """Remove those past their time; how many went."""
+    return transaction.run(
         "DELETE FROM idempotent_answers WHERE (scope, sender, key) IN"
         " (SELECT scope, sender, key FROM idempotent_answers WHERE created_at < ? LIMIT ?)",
         (before, most),
     )
-    return removed == most

@@ -4,10 +4,9 @@ Receipts, search rows, events and callbacks go with what they belong to: by fore
 triggers of the schema.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
-from relay_server.store.database import Row, Transaction
+from relay_server.store.database import Transaction
 
 # Work that somebody may still take. What has expired nobody can take any more.
 _IS_WORK: Final = (
@@ -35,25 +34,19 @@ def remove_messages(
     return last, len(rows) == most
 
 
-def remove_completed(transaction: Transaction, before: int, most: int) -> bool:
-    """Remove up to `most` messages that were open when their time came and are not any more;
-    whether there are more."""
-    rows = transaction.all(
-        "SELECT id FROM messages WHERE completed_at IS NOT NULL AND id < ? ORDER BY id LIMIT ?",
+def remove_completed(transaction: Transaction, before: int, most: int) -> int:
+    """Remove messages that were open when their time came and are not any more; how many went."""
+    return transaction.run(
+        "DELETE FROM messages WHERE id IN (SELECT id FROM messages"
+        " WHERE completed_at IS NOT NULL AND id < ? ORDER BY id LIMIT ?)",
         (before, most),
     )
-    _remove(transaction, "messages", rows)
-    return len(rows) == most
 
 
-def remove_tasks(transaction: Transaction, ended_before: int, most: int) -> bool:
-    """Remove up to `most` tasks that ended before; whether there are more."""
-    rows = transaction.all(
-        "SELECT id FROM tasks WHERE ended_at < ? ORDER BY ended_at LIMIT ?", (ended_before, most)
+def remove_tasks(transaction: Transaction, before: int, most: int) -> int:
+    """Remove tasks that ended before; how many went."""
+    return transaction.run(
+        "DELETE FROM tasks WHERE id IN"
+        " (SELECT id FROM tasks WHERE ended_at < ? ORDER BY ended_at LIMIT ?)",
+        (before, most),
     )
-    _remove(transaction, "tasks", rows)
-    return len(rows) == most
-
-
-def _remove(transaction: Transaction, table: str, rows: Sequence[Row]) -> None:
-    transaction.run_many(f"DELETE FROM {table} WHERE id = ?", rows)

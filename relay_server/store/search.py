@@ -5,7 +5,7 @@ not wait for it. `services.indexer` moves the mark; rows that go take their text
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from relay_server.store.database import Reader, Row, Transaction
@@ -28,13 +28,15 @@ _LAST_WORD: Final = re.compile(r"[^\W_]+(?=[\W_]*$)")
 
 
 class Listing(NamedTuple):
-    """What is asked for. `equal`: columns and their values, a bool for a flag."""
+    """What is asked for. `equal`: columns and their values, a bool for a flag; `among`: columns
+    and the values that the asker may see."""
 
     equal: Mapping[str, str | int | bool]
-    text: str | None
-    before: int | None
-    after: int | None
     limit: int
+    text: str | None = None
+    before: int | None = None
+    after: int | None = None
+    among: Mapping[str, Sequence[str]] = {}
 
 
 # -- the index
@@ -141,6 +143,9 @@ def _by_text(reader: Reader, table: str, fields: str, wanted: Listing, query: st
 
 def _range(column: str, wanted: Listing) -> tuple[list[str], list[Any]]:
     conditions, values = list[str](), list[Any]()
+    for name, allowed in wanted.among.items():
+        conditions.append(f"+m.{name} IN ({', '.join('?' * len(allowed))})")
+        values += allowed
     if wanted.before is not None:
         conditions.append(f"{column} < ?")
         values.append(wanted.before)
