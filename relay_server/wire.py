@@ -92,6 +92,14 @@ class TaskStatus(StrEnum):
     CANCELED = "canceled"
 
 
+class CallbackStatus(StrEnum):
+    """Whether an integration has been told of a change to its task."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
 class ApprovalStatus(StrEnum):
     """Whether a person has answered what a session asked."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.processes import end_all
 from tests.support.providers import MARKER, IsolatedHome
@@ -15,6 +16,11 @@ from tests.support.standin_openai import StandInOpenAI
 
 _SERVER_SETTINGS = ("HOST", "PORT", "STALE_TTL_MS", "OFFLINE_PRUNE_MS", "RETENTION_DAYS")
 _PROVIDER_SETTINGS = ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+
+# Generated tests judge our code, not how busy the machine is. The first text of a fresh checkout
+# costs a second by itself: hypothesis then builds its table of Unicode.
+settings.register_profile("relay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("relay")
 
 
 @pytest.fixture(autouse=True)

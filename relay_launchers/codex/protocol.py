@@ -5,9 +5,10 @@ codex 0.144 and 0.169 (`tests/codex/data`). Whatever is unknown, malformed or of
 relay becomes None: the protocol is experimental and grows with each release.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 JsonObject = dict[str, Any]
 Request = tuple[str, JsonObject]
@@ -178,14 +179,15 @@ def parse_notification(method: str, params: Mapping[str, Any]) -> Event | None:
 
 
 def parse_thread(thread: Mapping[str, Any]) -> Thread:
-    """The `thread` object of answers and notifications. Raises KeyError when it is none."""
+    """The `thread` object of answers and notifications. Raises KeyError, TypeError: it is none."""
+    times = [thread.get(name) for name in ("createdAt", "updatedAt", "recencyAt")]
     return Thread(
-        id=thread["id"],
-        cwd=thread["cwd"],
+        id=_text(thread["id"]),
+        cwd=_text(thread["cwd"]),
         status=parse_status(thread["status"]),
         is_conversation=_is_conversation(thread),
         is_forked=bool(thread.get("forkedFromId")),
-        recency=max(int(thread.get(name) or 0) for name in ("createdAt", "updatedAt", "recencyAt")),
+        recency=max([0, *(int(time) for time in times if _is_time(time))]),
     )
 
 
@@ -226,6 +228,17 @@ def _message(thread_id: str, message_id: str, text: str) -> JsonObject:
     }
 
 
+def _text(value: object) -> str:
+    """Ids become keys, so nothing else may pass. Raises TypeError."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _is_conversation(thread: Mapping[str, Any]) -> bool:
     # `source` is "vscode" for every thread of an app-server: no help here.
     return (
@@ -247,18 +260,18 @@ def _turn_completed(params: Mapping[str, Any]) -> TurnCompleted | None:
     end = params["turn"]["status"]
     if end not in ("completed", "interrupted", "failed"):
         return None
-    return TurnCompleted(thread_id=params["threadId"], end=end)
+    return TurnCompleted(thread_id=_text(params["threadId"]), end=end)
 
 
 def _user_message(params: Mapping[str, Any]) -> UserMessage | None:
     item = params["item"]
     if item["type"] != "userMessage" or not item.get("clientId"):
         return None
-    return UserMessage(thread_id=params["threadId"], client_id=item["clientId"])
+    return UserMessage(thread_id=_text(params["threadId"]), client_id=_text(item["clientId"]))
 
 
 def _thread_opened(params: Mapping[str, Any]) -> ThreadOpened:
-    return ThreadOpened(thread_id=params["threadId"])
+    return ThreadOpened(thread_id=_text(params["threadId"]))
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Event | None]] = {
@@ -266,9 +279,9 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Event | None]] = {
     "thread/goal/cleared": _thread_opened,
     "thread/goal/updated": _thread_opened,
     "thread/status/changed": lambda params: StatusChanged(
-        thread_id=params["threadId"], status=parse_status(params["status"])
+        thread_id=_text(params["threadId"]), status=parse_status(params["status"])
     ),
-    "thread/closed": lambda params: ThreadClosed(thread_id=params["threadId"]),
+    "thread/closed": lambda params: ThreadClosed(thread_id=_text(params["threadId"])),
     "turn/completed": _turn_completed,
     "item/started": _user_message,
     "item/completed": _user_message,

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from relay_server.domain.agent import Agent, default_name
-from relay_server.errors import Conflict, InvalidRequest
+from relay_server.domain.agent import Agent, default_name, stricter
+from relay_server.errors import Conflict, Forbidden, InvalidRequest
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
 from relay_server.services.presence import Presence
@@ -69,8 +69,13 @@ class AgentService:
 
     # -- registering and changing
 
-    def register(self, given: Mapping[str, Any]) -> tuple[render.Json, bool]:
+    def register(
+        self, given: Mapping[str, Any], *, may_loosen: bool = True
+    ) -> tuple[render.Json, bool]:
         """Upsert by id; the agent and whether it is new.
+
+        Who may not loosen an approval mode keeps the stricter one, unless a new run of an agent
+        that was offline begins: that is a person at a terminal.
 
         Raises: Conflict `stale_instance`, InvalidRequest.
         """
@@ -94,7 +99,11 @@ class AgentService:
             agent = self._with_instance(
                 transaction, before_or_new, given.get("instanceId"), is_new=before is None
             )
+            is_new_run = agent.epoch != before_or_new.epoch and before_or_new.is_offline
             agent = _described(agent, given)
+            if before is not None and not may_loosen and not is_new_run:
+                mode = stricter(before.approval_mode, agent.approval_mode)
+                agent = replace(agent, approval_mode=mode)
             if "status" not in given and agent.is_offline:
                 agent = replace(agent, status=AgentStatus.IDLE)
             agent = self._presence.seen(transaction, before, agent, now)
@@ -121,14 +130,30 @@ class AgentService:
         epoch = 1 if is_new else agent.epoch + 1
         return replace(agent, instance_id=instance, epoch=epoch)
 
-    def patch(self, agent_id: str, given: Mapping[str, Any], instance: str | None) -> render.Json:
-        """Change what a person or the session says about it. A label set here stays."""
+    def patch(
+        self,
+        agent_id: str,
+        given: Mapping[str, Any],
+        instance: str | None,
+        *,
+        may_loosen: bool = True,
+    ) -> render.Json:
+        """Change what a person or the session says about it. A label set here stays.
+
+        Raises: NotFound, Conflict, Forbidden `loosening_forbidden`.
+        """
         with self._core.database.write() as transaction:
             before = lookup.require_agent(transaction, agent_id, instance)
             agent = _described(before, {k: v for k, v in given.items() if k != "label"})
             if "label" in given:
                 label = _clean_label(given["label"])
                 agent = replace(agent, label=label, label_by_person=label is not None)
+            mode = agent.approval_mode
+            if not may_loosen and stricter(before.approval_mode, mode) != mode:
+                raise Forbidden(
+                    f"This token may tighten an approval mode, not loosen it to {mode}.",
+                    code="loosening_forbidden",
+                )
             agents.save(transaction, agent)
             answer = self._render(transaction, agent)
             self._tell(transaction, before, agent, answer)

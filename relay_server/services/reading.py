@@ -1,27 +1,23 @@
 """Reading messages: an agent's inbox (with long poll), everyone's, one with its receipts."""
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from relay_server.domain.agent import Agent
 from relay_server.domain.message import Message
 from relay_server.domain.receipt import has_reached
-from relay_server.services import lookup, render
+from relay_server.services import lookup, render, waiting
 from relay_server.services.core import Core
-from relay_server.services.live import Waiter
+from relay_server.services.live import ANY_RECEIPT, Waiter
 from relay_server.services.receipts import ReceiptService, receipts_of
 from relay_server.services.sending import message_not_found
+from relay_server.services.waiting import SLICE_SECONDS, IsGone
 from relay_server.store import agents, inbox, messages
 from relay_server.store.database import Reader
 from relay_server.wire import ReceiptState
 
-# A wake-up may be lost with its listener, and a client may leave: look this often.
-_SLICE_SECONDS: Final = 1.0
 _MAX_THREAD: Final = 10_000
-
-IsGone = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class ReadingService:
                         return answer
                     if self._core.listeners.is_closed or is_gone():
                         return answer
-                    waiter.event.wait(min(left, _SLICE_SECONDS))
+                    waiter.event.wait(min(left, SLICE_SECONDS))
             finally:
                 self._core.listeners.remove(waiter, [query.agent_id])
 
@@ -151,23 +147,12 @@ class ReadingService:
         self, message_id: int, wanted: ReceiptState, wait_seconds: float, is_gone: IsGone
     ) -> render.Json:
         """The same once every receiver has reached `wanted`, or when the time is over."""
-        deadline = self._core.clock.monotonic() + wait_seconds
-        changed = threading.Event()
-        with self._core.slots.long_poll():
-            self._core.listeners.watch(changed)
-            try:
-                while True:
-                    changed.clear()
-                    answer, reached = self._with_receipts(message_id, wanted)
-                    answer["reached"] = reached
-                    left = deadline - self._core.clock.monotonic()
-                    if reached or left <= 0:
-                        return answer
-                    if self._core.listeners.is_closed or is_gone():
-                        return answer
-                    changed.wait(min(left, _SLICE_SECONDS))
-            finally:
-                self._core.listeners.unwatch(changed)
+
+        def look() -> tuple[render.Json, bool]:
+            answer, reached = self._with_receipts(message_id, wanted)
+            return {**answer, "reached": reached}, reached
+
+        return waiting.until(self._core, ANY_RECEIPT, look, wait_seconds, is_gone)
 
     def _with_receipts(
         self, message_id: int, wanted: ReceiptState | None

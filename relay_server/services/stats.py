@@ -4,7 +4,7 @@ from relay_server import __version__
 from relay_server.clock import to_rfc3339
 from relay_server.services import render
 from relay_server.services.core import Core
-from relay_server.store import agents, machines, messages
+from relay_server.store import agents, approvals, machines, messages
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -29,6 +29,7 @@ class StatsService:
             by_status = agents.count_by_status(reader)
             counted = messages.counts(reader, now - _DAY_MS)
             known = machines.all_machines(reader)
+            pending = approvals.count_pending(reader, now)
         total = sum(by_status.values())
         offline = by_status.get("offline", 0)
         return {
@@ -44,7 +45,7 @@ class StatsService:
             },
             "messages": counted,
             "tasks": {"byStatus": {}},
-            "approvals": {"pending": 0},
+            "approvals": {"pending": pending},
             "machines": {"total": len(known), "online": sum(m.online for m in known)},
             "streams": {"open": core.slots.streams, "limit": core.slots.max_streams},
             "database": {"engine": "sqlite", "bytes": core.database.size()},

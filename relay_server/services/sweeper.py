@@ -1,22 +1,31 @@
-"""The periodic work, in order: silent agents, silent machines, expired leases, pruning, retention.
+"""The periodic work, in order: silent agents and machines, expired leases, what nobody answered,
+pruning, retention.
 
 One thread. Each pass takes the time as an argument; missed passes are not made up for.
 """
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from relay_server.services.access import Access
+from relay_server.services.approvals import ApprovalService
+from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
+from relay_server.services.leases import Leases, Work
 from relay_server.services.presence import Presence
 from relay_server.services.sending import KEY_LIFE_MS
-from relay_server.store import agents, answers, machines, messages
+from relay_server.store import agents, answers, approvals, commands, machines, messages, tasks
+from relay_server.store.database import Transaction
 
 _log = logging.getLogger(__name__)
 
 _DAY_MS: Final = 24 * 3600 * 1000
+# Output that somebody looked at: large, of use for a moment only, and nobody else's business.
+_LOGS_MS: Final = 3600 * 1000
 _BATCH: Final = 500
+_FEW: Final = 50
 # Often enough that a short TTL is kept, seldom enough to cost nothing.
 _SLOWEST_SECONDS: Final = 5.0
 _FASTEST_SECONDS: Final = 0.1
@@ -25,10 +34,22 @@ _FASTEST_SECONDS: Final = 0.1
 class Sweeper:
     """`run` is its thread; `sweep` one pass."""
 
-    def __init__(self, core: Core, presence: Presence, access: Access) -> None:
+    def __init__(
+        self,
+        core: Core,
+        presence: Presence,
+        leases: Leases,
+        access: Access,
+        *,
+        approvals: ApprovalService,
+        commands: CommandService,
+    ) -> None:
         self._core = core
         self._presence = presence
+        self._leases = leases
         self._access = access
+        self._approvals = approvals
+        self._commands = commands
         self._is_closed = threading.Event()
         shortest = min(core.settings.stale_ttl_ms, core.settings.offline_prune_ms)
         self._pause = min(_SLOWEST_SECONDS, max(_FASTEST_SECONDS, shortest / 4000))
@@ -49,7 +70,8 @@ class Sweeper:
     def sweep(self, now: int) -> None:
         """One pass."""
         self._silent(now)
-        self._leases(now)
+        self._expired(now)
+        self._unanswered(now)
         self._prune(now)
         self._access.write_uses(now)
         # Retention counts in days: once a minute is plenty.
@@ -71,13 +93,32 @@ class Sweeper:
             for machine in machines.silent_since(transaction, before):
                 self._presence.machine_silent(transaction, machine)
 
-    def _leases(self, now: int) -> None:
-        with self._core.database.read() as reader:
-            if not messages.expired_leases(reader, now):
-                return
-        with self._core.database.write() as transaction:
-            for message in messages.expired_leases(transaction, now):
-                self._presence.release(transaction, message.id, now)
+    def _expired(self, now: int) -> None:
+        """Claims whose time is over; a few at a time, so that nobody waits long."""
+        why = "its lease expired"
+        found = _FEW
+        while found == _FEW and not self._is_closed.is_set():
+            with self._core.database.read() as reader:
+                if not (
+                    messages.expired_leases(reader, now, 1) or tasks.expired_leases(reader, now, 1)
+                ):
+                    return
+            with self._core.database.write() as transaction:
+                lapsed = messages.expired_leases(transaction, now, _FEW)
+                for message in lapsed:
+                    work = self._leases.of_message(transaction, message)
+                    self._leases.release(transaction, work, now, actor=None, why=why)
+                # What is left has lost its message.
+                alone = tasks.expired_leases(transaction, now, _FEW - len(lapsed))
+                for task in alone:
+                    self._leases.release(transaction, Work(None, task), now, actor=None, why=why)
+            found = len(lapsed) + len(alone)
+
+    def _unanswered(self, now: int) -> None:
+        """Questions that no person, and commands that no machine took up in time."""
+        for give_up_some in (self._approvals.expire, self._commands.fail_untaken):
+            while give_up_some(now) and not self._is_closed.is_set():
+                pass
 
     def _prune(self, now: int) -> None:
         before = now - self._core.settings.offline_prune_ms
@@ -89,13 +130,19 @@ class Sweeper:
                 self._presence.remove(transaction, agent)
 
     def _retention(self, now: int) -> None:
+        before = now - self._core.settings.retention_days * _DAY_MS
         with self._core.database.read() as reader:
-            first = messages.first_id_since(
-                reader, now - self._core.settings.retention_days * _DAY_MS
-            )
+            first = messages.first_id_since(reader, before)
+        self._remove(messages.remove_older, first)
+        self._remove(approvals.remove_older, before)
+        self._remove(commands.remove_older, before)
+        self._remove(commands.remove_old_logs, now - _LOGS_MS)
+        with self._core.database.write() as transaction:
+            answers.remove_older(transaction, now - KEY_LIFE_MS)
+
+    def _remove(self, some: Callable[[Transaction, int, int], int], before: int) -> None:
+        """In batches, so that no writer waits long."""
         removed = _BATCH
         while removed == _BATCH and not self._is_closed.is_set():
             with self._core.database.write() as transaction:
-                removed = messages.remove_older(transaction, first, _BATCH)
-        with self._core.database.write() as transaction:
-            answers.remove_older(transaction, now - KEY_LIFE_MS)
+                removed = some(transaction, before, _BATCH)

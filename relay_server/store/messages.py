@@ -98,6 +98,11 @@ def set_lease(transaction: Transaction, message_id: int, lease: Lease | None) ->
     )
 
 
+def set_completed(transaction: Transaction, message_id: int, at: int) -> None:
+    """Its work has ended, whether somebody held it or not."""
+    transaction.run("UPDATE messages SET completed_at = ? WHERE id = ?", (at, message_id))
+
+
 def leased_by(reader: Reader, agent_id: str) -> list[Message]:
     """What an agent holds and has not completed."""
     sql = (
@@ -107,13 +112,13 @@ def leased_by(reader: Reader, agent_id: str) -> list[Message]:
     return [Message(*row) for row in reader.all(sql, (agent_id,))]
 
 
-def expired_leases(reader: Reader, now: int) -> list[Message]:
+def expired_leases(reader: Reader, now: int, limit: int) -> list[Message]:
     """Unfinished claims whose time is over."""
     sql = (
         f"{_SELECT} WHERE m.claim_agent IS NOT NULL AND m.completed_at IS NULL"
-        " AND m.claim_expires_at <= ?"
+        " AND m.claim_expires_at <= ? LIMIT ?"
     )
-    return [Message(*row) for row in reader.all(sql, (now,))]
+    return [Message(*row) for row in reader.all(sql, (now, limit))]
 
 
 def set_released(transaction: Transaction, message_id: int, at: int) -> None:

@@ -121,11 +121,23 @@ def test_closing_and_opening_are_read() -> None:
         ("turn/completed", {"threadId": "t", "turn": {"status": "inProgress"}}),
         ("item/started", {"threadId": "t", "item": {"type": "userMessage", "clientId": None}}),
         ("item/started", {"threadId": "t", "item": {"type": "agentMessage"}}),
+        ("thread/closed", {"threadId": ["t"]}),
+        ("thread/started", {"thread": {"id": {}, "cwd": "/", "status": {"type": "idle"}}}),
         ("method/from/the/future", {"anything": 1}),
     ],
 )
 def test_what_is_unknown_or_malformed_is_ignored(method: str, params: dict[str, object]) -> None:
     assert protocol.parse_notification(method, params) is None
+
+
+@pytest.mark.parametrize("time", ["yesterday", float("inf"), [1], None])
+def test_a_time_that_is_none_counts_as_long_ago(time: object) -> None:
+    thread = {"id": "t", "cwd": "/", "status": {"type": "idle"}, "createdAt": time, "updatedAt": 5}
+
+    event = protocol.parse_notification("thread/started", {"thread": thread})
+
+    assert isinstance(event, ThreadStarted)
+    assert event.thread.recency == 5
 
 
 JSON = st.recursive(
@@ -134,12 +146,20 @@ JSON = st.recursive(
     max_leaves=8,
 )
 METHODS = ["thread/started", "thread/status/changed", "turn/completed", "item/started"]
-FIELDS = st.fixed_dictionaries(
-    {}, optional={"thread": JSON, "threadId": JSON, "turn": JSON, "item": JSON, "status": JSON}
+# Objects with the right names and wrong values: else each would fail at the first name it lacks.
+STATUS = JSON | st.fixed_dictionaries({"type": st.just("active") | JSON, "activeFlags": JSON})
+THREAD = JSON | st.fixed_dictionaries(
+    {"id": JSON, "cwd": JSON, "status": STATUS},
+    optional={"createdAt": JSON, "updatedAt": JSON, "threadSource": JSON, "ephemeral": JSON},
+)
+ITEM = JSON | st.fixed_dictionaries({"type": st.just("userMessage") | JSON, "clientId": JSON})
+TURN = JSON | st.fixed_dictionaries({"status": st.just("failed") | JSON})
+PARAMS = st.fixed_dictionaries(
+    {}, optional={"thread": THREAD, "threadId": JSON, "turn": TURN, "item": ITEM, "status": STATUS}
 )
 
 
-@given(method=st.sampled_from(METHODS), params=FIELDS)
+@given(method=st.sampled_from(METHODS), params=PARAMS)
 def test_no_notification_breaks_the_reader(method: str, params: dict[str, object]) -> None:
     protocol.parse_notification(method, params)
 

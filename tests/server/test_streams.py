@@ -120,6 +120,25 @@ def test_a_new_tag_reaches_the_open_stream(relay: RunningRelay) -> None:
     assert (described["agentId"], described["agent"]["tags"]) == ("a", ["new"])
 
 
+def test_an_event_for_a_machine_reaches_each_of_its_streams_and_no_other(
+    relay: RunningRelay,
+) -> None:
+    listeners = relay.relay.core.listeners
+    with (
+        relay.stream("/api/stream?agent=a&machine=m") as one,
+        relay.stream("/api/stream?machine=m") as two,
+        relay.stream("/api/stream?agent=b&machine=other") as other,
+    ):
+        for followed in (one, two, other):
+            followed.wait_for("hello")
+        listeners.notify_machine("m", "command", {"id": 1})
+        listeners.notify_machine("nobody", "command", {"id": 2})
+        listeners.notify_machine("other", "command", {"id": 3})
+        got = [followed.wait_for("command")[0].data["id"] for followed in (one, two, other)]
+
+    assert got == [1, 1, 3]
+
+
 def test_an_unknown_stream_cannot_be_changed(relay: RunningRelay) -> None:
     answer = relay.client.put("/api/stream/nope", json={"agents": []})
 

@@ -66,6 +66,7 @@ STATEMENTS: Final = (
     """,
     "CREATE INDEX task_events_of_task ON task_events (task_id, id)",
     # Written in the transaction of the change they tell of. `task` is the task as it was then.
+    # Only the first pending one of a task has a next attempt: that keeps their order.
     """
     CREATE TABLE callbacks (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -77,12 +78,15 @@ STATEMENTS: Final = (
         status TEXT NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0,
         created_at INTEGER NOT NULL,
-        next_attempt_at INTEGER NOT NULL,
+        next_attempt_at INTEGER,
         ended_at INTEGER
     ) STRICT
     """,
     "CREATE INDEX callbacks_of_task ON callbacks (task_id, id)",
-    "CREATE INDEX callbacks_due ON callbacks (next_attempt_at, id) WHERE status = 'pending'",
+    """
+    CREATE INDEX callbacks_due ON callbacks (integration, next_attempt_at, id)
+    WHERE next_attempt_at IS NOT NULL
+    """,
     "CREATE INDEX callbacks_pending ON callbacks (task_id, id) WHERE status = 'pending'",
     """
     CREATE TABLE callback_attempts (
@@ -157,8 +161,11 @@ STATEMENTS: Final = (
         updated_at INTEGER NOT NULL
     ) STRICT
     """,
-    "CREATE INDEX commands_of_machine ON commands (machine, status, id)",
+    "CREATE INDEX commands_of_machine ON commands (machine, id)",
+    "CREATE INDEX commands_status ON commands (machine, status, id)",
     "CREATE INDEX commands_age ON commands (created_at)",
+    "CREATE INDEX commands_untaken ON commands (created_at) WHERE status = 'pending'",
+    "CREATE INDEX commands_logs ON commands (created_at) WHERE kind = 'logs'",
     # The index follows the messages, up to the id in `counters`: no sender waits for it.
     """
     CREATE VIRTUAL TABLE messages_search USING fts5 (
