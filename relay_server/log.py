@@ -11,3 +11,6 @@ def configure(level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # waitress warns on each request that waits for a thread; that is normal here.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    # They write each request's address at INFO, and a callback's may hold a secret.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

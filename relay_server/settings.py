@@ -5,6 +5,7 @@ name, the bad value (never a token) and what is accepted.
 """
 
 import ipaddress
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ from typing import Any, Final
 
 import platformdirs
 
+from relay_server.domain.integration import Configured, from_settings
+from relay_server.domain.token import fingerprint
 from relay_server.errors import BadSettings
 from relay_server.wire import DEFAULT_PORT
 
 APPLICATION: Final = "agent-relay"
 _MAX_MS: Final = 10 * 365 * 24 * 3600 * 1000
+# Bound to these, the server listens on every address.
+WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -36,6 +41,8 @@ class Settings:
     loop_limit: int
     sender_limit: int
     allowed_hosts: tuple[str, ...]
+    integrations: tuple[Configured, ...]
+    integration_limit: int
 
     @property
     def is_loopback(self) -> bool:
@@ -51,6 +58,14 @@ class _Setting:
     parse: Callable[[str], Any]
     accepted: str
     secret: bool = False
+
+
+class _Problems(ValueError):
+    """A value with several things wrong; each text follows the setting's name."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        super().__init__()
+        self.texts = texts
 
 
 def is_loopback(host: str) -> bool:
@@ -115,6 +130,17 @@ def _hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
+def _integrations(text: str) -> tuple[Configured, ...]:
+    try:
+        listed = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _Problems([" = (hidden): expected JSON"]) from None
+    found, problems = from_settings(listed)
+    if problems:
+        raise _Problems([f"{place}: {problem}" for place, problem in problems])
+    return found
+
+
 _SETTINGS: Final = (
     _Setting("host", "HOST", lambda: "127.0.0.1", _host, "a host name or address"),
     _Setting(
@@ -168,6 +194,21 @@ _SETTINGS: Final = (
         _hosts,
         "host names separated by commas",
     ),
+    _Setting(
+        "integrations",
+        "AGENT_RELAY_INTEGRATIONS",
+        lambda: "[]",
+        _integrations,
+        "a JSON list",
+        secret=True,
+    ),
+    _Setting(
+        "integration_limit",
+        "AGENT_RELAY_INTEGRATION_RATE_LIMIT_PER_MINUTE",
+        lambda: "120",
+        _number(0, 100000),
+        "0..100000 (0: off)",
+    ),
 )
 
 
@@ -197,23 +238,32 @@ def from_sources(
         text = setting.default() if text is None or not text.strip() else text.strip()
         try:
             values[setting.field] = setting.parse(text)
+        except _Problems as wrong:
+            problems.extend(f"{setting.name}{text}" for text in wrong.texts)
         except ValueError:
             shown = "(hidden)" if setting.secret else repr(text)
             problems.append(f"{setting.name} = {shown}: expected {setting.accepted}")
-    if "host" in values and "token" in values:
-        problems.extend(_cross_checks(values))
+    problems.extend(_cross_checks(values))
     if problems:
         raise BadSettings(problems)
     return Settings(**values)
 
 
 def _cross_checks(values: Mapping[str, Any]) -> list[str]:
+    if "host" not in values or "token" not in values:
+        return []
     problems = []
     if not values["token"] and not is_loopback(values["host"]):
         problems.append(
             f"HOST = {values['host']!r}: other machines could reach the relay, so AGENT_RELAY_TOKEN"
             " must be set (or bind 127.0.0.1)"
         )
+    own = fingerprint(values["token"] or "")
+    problems += [
+        f"AGENT_RELAY_INTEGRATIONS[{position}].token: AGENT_RELAY_TOKEN is the same one"
+        for position, configured in enumerate(values.get("integrations", ()))
+        if configured.token_hash == own
+    ]
     return problems
 
 
@@ -249,7 +299,9 @@ def describe(settings: Settings) -> list[tuple[str, str]]:
     lines = []
     for setting in _SETTINGS:
         value = getattr(settings, setting.field)
-        if setting.secret:
+        if setting.field == "integrations" and value:
+            value = f"(set: {', '.join(each.integration.name for each in value)})"
+        elif setting.secret:
             value = "(set)" if value else "(not set)"
         elif isinstance(value, tuple):
             value = ",".join(value)
@@ -257,12 +309,12 @@ def describe(settings: Settings) -> list[tuple[str, str]]:
     return lines
 
 
-# Read by the daemon, or by parts of the server to come.
+# Read by the daemon.
 _MACHINE_SIDE: Final = {
     f"AGENT_RELAY_{word}"
     for word in (
         *("URL", "CAPS", "APPROVAL", "PROFILE", "TAGS", "LABEL", "CHANNELS", "RIG"),
-        *("LAUNCH_ROOTS", "INTEGRATIONS", "INTEGRATION_RATE_LIMIT_PER_MINUTE"),
+        "LAUNCH_ROOTS",
     )
 }
 

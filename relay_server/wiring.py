@@ -2,15 +2,23 @@
 
 import threading
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from relay_server.clock import Clock, SystemClock
 from relay_server.http.app import App, Services, build_app
+from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
+from relay_server.services.approvals import ApprovalService
+from relay_server.services.callbacks import CallbackService
 from relay_server.services.claims import ClaimService
+from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
 from relay_server.services.events import EventLog
 from relay_server.services.explain import ExplainService
 from relay_server.services.idempotency import IdempotencyService
+from relay_server.services.indexer import Indexer
+from relay_server.services.integrations import Integrations
+from relay_server.services.leases import Leases
 from relay_server.services.live import Listeners
 from relay_server.services.machines import MachineService
 from relay_server.services.presence import Presence
@@ -21,11 +29,26 @@ from relay_server.services.slots import Slots
 from relay_server.services.stats import StatsService
 from relay_server.services.streaming import StreamService
 from relay_server.services.sweeper import Sweeper
+from relay_server.services.task_journal import TaskJournal
+from relay_server.services.tasks import TaskService
+from relay_server.services.voices import Voices
 from relay_server.settings import Settings
 from relay_server.store import counters
 from relay_server.store.checkpoints import Checkpoints
 from relay_server.store.database import Database
 from relay_server.store.lockfile import DatabaseLock
+
+
+class Worker(Protocol):
+    """Background work: `run` is its thread, which `close` ends."""
+
+    def run(self) -> None:
+        """Work until closed."""
+        ...
+
+    def close(self) -> None:
+        """End soon."""
+        ...
 
 
 @dataclass(slots=True)
@@ -36,19 +59,15 @@ class Relay:
     core: Core
     receipts: ReceiptService
     sweeper: Sweeper
-    checkpoints: Checkpoints
+    workers: list[Worker]
     lock: DatabaseLock
     threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         """Begin the background work."""
-        work = {
-            "receipts": self.receipts.run,
-            "sweeper": self.sweeper.run,
-            "checkpoints": self.checkpoints.run,
-        }
-        for name, target in work.items():
-            thread = threading.Thread(target=target, name=name, daemon=True)
+        for worker in self.workers:
+            name = type(worker).__name__
+            thread = threading.Thread(target=worker.run, name=name, daemon=True)
             thread.start()
             self.threads.append(thread)
 
@@ -60,9 +79,8 @@ class Relay:
     def stop(self) -> None:
         """End the background work and close the database."""
         self.wake_all()
-        self.sweeper.close()
-        self.receipts.close()
-        self.checkpoints.close()
+        for worker in self.workers:
+            worker.close()
         for thread in self.threads:
             thread.join(timeout=5)
         self.core.database.close()
@@ -78,24 +96,43 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         lock.release()
         raise
     core = _core(settings, database, clock or SystemClock())
-    presence = Presence(core.clock, core.events, core.listeners)
+    access = Access(settings, database, core.clock)
+    integrations = Integrations(settings, database, core.clock, access)
+    callbacks = CallbackService(core, integrations.by_name)
+    journal = TaskJournal(core, callbacks)
+    leases = Leases(core, journal)
+    approvals = ApprovalService(core)
+    presence = Presence(core, leases, approvals)
+    commands = CommandService(core, presence)
     sender = Sender(core)
     receipts = ReceiptService(core)
+    indexer = Indexer(core)
     services = Services(
+        access=access,
+        voices=Voices(database),
+        idempotency=IdempotencyService(core),
         agents=AgentService(core, presence),
         sender=sender,
-        reading=ReadingService(core, receipts),
+        reading=ReadingService(core, receipts, indexer),
         receipts=receipts,
-        claims=ClaimService(core, presence, sender),
+        claims=ClaimService(core, leases, sender),
         explain=ExplainService(core, receipts),
         streams=StreamService(core, receipts),
         machines=MachineService(core, presence),
         stats=StatsService(core),
-        registrations=IdempotencyService(core, "agents"),
+        tasks=TaskService(core, leases, journal, sender, integrations),
+        callbacks=callbacks,
+        integrations=integrations,
+        approvals=approvals,
+        commands=commands,
     )
     app = build_app(settings, services)
-    sweeper, checkpoints = Sweeper(core, presence), Checkpoints(database)
-    return Relay(app, core, receipts, sweeper, checkpoints, lock)
+    sweeper = Sweeper(core, presence, leases, access, approvals=approvals, commands=commands)
+    workers: list[Worker] = [
+        *(receipts, sweeper, Checkpoints(database)),
+        *(callbacks.deliverer, indexer),
+    ]
+    return Relay(app, core, receipts, sweeper, workers, lock)
 
 
 def _core(settings: Settings, database: Database, clock: Clock) -> Core:

@@ -1,7 +1,7 @@
 """An agent as the relay knows it, and what makes it stale or prunable."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from relay_server.domain.routing import Card, addresses_of
 from relay_server.wire import AgentStatus, ApprovalMode, Reachability
@@ -63,3 +63,11 @@ def default_name(agent_id: str, project: str | None, rig: str | None, machine: s
         return agent_id
     place = " @ ".join(part for part in (rig, machine) if part)
     return f"{project} ({place})" if place else project
+
+
+_STRICTNESS: Final = tuple(ApprovalMode)
+
+
+def stricter(one: str, other: str) -> ApprovalMode:
+    """The approval mode of the two that lets less happen."""
+    return max(ApprovalMode(one), ApprovalMode(other), key=_STRICTNESS.index)

@@ -51,4 +51,5 @@ class Message(NamedTuple):
     def is_open(self, now: int) -> bool:
         """Claimable, and nobody holds it."""
         lease = self.lease
-        return bool(self.claimable) and (lease is None or not lease.is_active(now))
+        is_free = lease is None or not lease.is_active(now)
+        return bool(self.claimable) and self.completed_at is None and is_free

@@ -1,31 +1,53 @@
-"""The route table: every path of the contract, readable as an index."""
+"""The application: every operation of every area, behind the gate, and the dashboard's files."""
 
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import falcon
 
-from relay_server.http import dashboard, problems
+from relay_server.http import dashboard, openapi, problems
+from relay_server.http.dispatch import Dispatcher
 from relay_server.http.gate import Gate
-from relay_server.http.resources import agents, messages, service, streams
+from relay_server.http.operation import Operation
+from relay_server.http.operations.agents import AgentOperations
+from relay_server.http.operations.approvals import ApprovalOperations
+from relay_server.http.operations.commands import CommandOperations
+from relay_server.http.operations.machines import MachineOperations
+from relay_server.http.operations.messages import MessageOperations
+from relay_server.http.operations.service import ServiceOperations
+from relay_server.http.operations.streams import StreamOperations
+from relay_server.http.operations.tasks import TaskOperations
+from relay_server.http.operations.webhooks import WebhookOperations
+from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
+from relay_server.services.approvals import ApprovalService
+from relay_server.services.callbacks import CallbackService
 from relay_server.services.claims import ClaimService
+from relay_server.services.commands import CommandService
 from relay_server.services.explain import ExplainService
 from relay_server.services.idempotency import IdempotencyService
+from relay_server.services.integrations import Integrations
 from relay_server.services.machines import MachineService
 from relay_server.services.reading import ReadingService
 from relay_server.services.receipts import ReceiptService
 from relay_server.services.sending import Sender
 from relay_server.services.stats import StatsService
 from relay_server.services.streaming import StreamService
+from relay_server.services.tasks import TaskService
+from relay_server.services.voices import Voices
 from relay_server.settings import Settings
 
 App = falcon.App[falcon.Request, falcon.Response]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What the handlers call."""
 
+    access: Access
+    voices: Voices
+    idempotency: IdempotencyService
     agents: AgentService
     sender: Sender
     reading: ReadingService
@@ -35,48 +57,47 @@ class Services:
     streams: StreamService
     machines: MachineService
     stats: StatsService
-    registrations: IdempotencyService
+    tasks: TaskService
+    callbacks: CallbackService
+    integrations: Integrations
+    approvals: ApprovalService
+    commands: CommandService
 
 
 def build_app(settings: Settings, services: Services) -> App:
     """The WSGI application."""
-    app: App = falcon.App(middleware=[Gate(settings)], sink_before_static_route=False)
+    service = ServiceOperations(services.stats, services.access)
+    operations = [*service.operations(), *operations_of(services)]
+    service.document = openapi.document(operations)
+    gate = Gate(settings, services.access, _public(operations))
+    app: App = falcon.App(middleware=[gate], sink_before_static_route=False)
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True
     problems.install(app)
-    _add_routes(app, settings, services)
+    app.add_route("/", dashboard.Index())
+    Dispatcher(services.voices, services.idempotency).install(app, operations)
     dashboard.install(app)
     return app
 
 
-def _add_routes(app: App, settings: Settings, s: Services) -> None:
-    routes: dict[str, object] = {
-        "/": dashboard.Index(),
-        "/healthz": service.Health(s.stats),
-        "/api/stats": service.Stats(s.stats),
-        "/api/login": service.Login(settings.token),
-        "/api/logout": service.Logout(),
-        "/api/agents": agents.Agents(s.agents, s.registrations),
-        "/api/agents/{agent_id}": agents.Agent(s.agents),
-        "/api/agents/{agent_id}/status": agents.AgentStatusPath(s.agents),
-        "/api/agents/{agent_id}/heartbeat": agents.Heartbeat(s.agents),
-        "/api/agents/{agent_id}/ack": agents.Ack(s.receipts),
-        "/api/heartbeats": agents.Heartbeats(s.agents),
-        "/api/messages": messages.Messages(s.sender, s.reading),
-        "/api/messages/{message_id}": messages.Message(s.reading, s.claims),
-        "/api/messages/{message_id}/explain": messages.Explain(s.explain),
-        "/api/messages/{message_id}/thread": messages.Thread(s.reading),
-        "/api/messages/{message_id}/claim": messages.Claim(s.claims),
-        "/api/messages/{message_id}/release": messages.Release(s.claims),
-        "/api/messages/{message_id}/complete": messages.Complete(s.claims),
-        "/api/messages/{message_id}/read": messages.Read(s.receipts),
-        "/api/messages/{message_id}/deliver": messages.Deliver(s.claims),
-        "/api/route": messages.Route(s.explain),
-        "/api/stream": streams.MachineStream(s.streams),
-        "/api/stream/{stream_id}": streams.StreamPath(s.streams),
-        "/api/events": streams.Events(s.streams),
-        "/api/machines": service.Machines(s.machines),
-        "/api/machines/{machine_id}": service.Machine(s.machines),
-    }
-    for path, resource in routes.items():
-        app.add_route(path, resource)
+def operations_of(s: Services) -> list[Operation]:
+    """Every row of the contract but those of the server itself."""
+    messages = MessageOperations(s.sender, s.reading, s.receipts, s.claims, s.explain, s.voices)
+    return [
+        *AgentOperations(s.agents, s.receipts, s.voices).operations(),
+        *messages.operations(),
+        *StreamOperations(s.streams, s.voices).operations(),
+        *TaskOperations(s.tasks, s.callbacks).operations(),
+        *WebhookOperations(s.tasks, s.integrations, s.idempotency).operations(),
+        *MachineOperations(s.machines, s.voices).operations(),
+        *ApprovalOperations(s.approvals, s.voices).operations(),
+        *CommandOperations(s.commands, s.voices).operations(),
+    ]
+
+
+def _public(operations: Iterable[Operation]) -> Callable[[str], bool]:
+    """Which paths need no token, before anything is routed."""
+    public = [operation.path for operation in operations if operation.is_public]
+    exact = frozenset(path for path in public if "{" not in path)
+    forms = [re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in public if path not in exact]
+    return lambda path: path in exact or any(form.fullmatch(path) for form in forms)

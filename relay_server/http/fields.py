@@ -1,15 +1,17 @@
 """Kinds of fields: each checks a value and can describe itself as JSON Schema.
 
-One definition validates requests and, later, writes the OpenAPI page.
+One definition validates requests and writes the OpenAPI page, so that they cannot drift.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from relay_server.errors import InvalidRequest
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class FieldError(ValueError):
@@ -188,6 +190,27 @@ class Field:
     is_nullable: bool = True
 
 
+def is_unstorable(value: Any) -> bool:
+    """Whether a NUL or half a surrogate pair is anywhere in it."""
+    if isinstance(value, str):
+        return "\0" in value or _SURROGATE.search(value) is not None
+    if isinstance(value, dict):
+        return any(is_unstorable(k) or is_unstorable(v) for k, v in value.items())
+    if isinstance(value, list):
+        return any(map(is_unstorable, value))
+    return False
+
+
+def nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same JSON Schema, or null."""
+    if "enum" in schema:
+        return {"enum": [*schema["enum"], None]}
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return {**schema, "type": [kind, "null"]}
+    return {"anyOf": [schema, {"type": "null"}]} if schema else schema
+
+
 class Schema:
     """An object with known fields; itself a kind."""
 
@@ -238,7 +261,27 @@ class Schema:
         """Its JSON Schema."""
         return {
             "type": "object",
-            "properties": {name: field.kind.describe() for name, field in self.fields.items()},
+            "properties": {
+                name: nullable(field.kind.describe())
+                if field.is_nullable
+                else field.kind.describe()
+                for name, field in self.fields.items()
+            },
             "required": list(self._required),
             "additionalProperties": False,
         }
+
+
+class ForeignObject(Schema):
+    """An object of somebody else's format: with whatever fields, checked by who maps it."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def parse(self, document: Any) -> dict[str, Any]:
+        if not isinstance(document, dict):
+            raise InvalidRequest.of([("", "the body must be a JSON object")])
+        return document
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "object"}

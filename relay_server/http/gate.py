@@ -3,22 +3,23 @@
 One middleware, because each costs every request.
 """
 
-import hashlib
-import hmac
+from collections.abc import Callable
 from typing import Any, Final
 
 import falcon
 
 from relay_server import __version__, host
+from relay_server.domain.access import OWNER, Principal
 from relay_server.errors import Forbidden, MethodNotAllowed, Unauthorized, WrongHost
 from relay_server.ids import new_request_id
+from relay_server.services.access import Access
 from relay_server.settings import LOOPBACK_NAMES, Settings
 from relay_server.wire import TOKEN_HEADER, VERSION_HEADER
 
 COOKIE: Final = "agent_relay_session"
+PRINCIPAL: Final = "relay.principal"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
-_OPEN_PATHS: Final = frozenset({"/api/login", "/api/logout"})
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
 # Names that browsers and clients may remember as good; more would be a client playing.
 _MOST_REMEMBERED: Final = 1000
@@ -47,11 +48,13 @@ _PAGE_HEADERS: Final = {
 
 
 class Gate:
-    """Stateless but for remembered Host headers."""
+    """Stateless but for remembered Host headers. `is_public`: paths that need no token."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._token = settings.token.encode() if settings.token else None
-        self._cookie = cookie_value(settings.token) if settings.token else None
+    def __init__(
+        self, settings: Settings, access: Access, is_public: Callable[[str], bool]
+    ) -> None:
+        self._access = access
+        self._is_public = is_public
         self._hosts = _allowed_hosts(settings)
         self._good_hosts: set[str] = set()
 
@@ -68,8 +71,7 @@ class Gate:
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and request.method not in _SAFE:
             _check_origin(origin, asked_host)
-        if self._token is not None and _is_guarded(request.path):
-            self._check_token(request)
+        environ[PRINCIPAL] = self._principal(request)
 
     def process_resource(
         self, request: falcon.Request, response: falcon.Response, resource: Any, params: Any
@@ -90,23 +92,23 @@ class Gate:
         if len(self._good_hosts) < _MOST_REMEMBERED:
             self._good_hosts.add(host)
 
-    def _check_token(self, request: falcon.Request) -> None:
-        assert self._token is not None
-        assert self._cookie is not None
-        given = _given_token(request)
-        if given is not None:
-            if hmac.compare_digest(given.encode("latin-1", "replace"), self._token):
-                return
-            raise Unauthorized("The token is wrong.")
-        cookies = request.get_cookie_values(COOKIE) or []
-        if any(hmac.compare_digest(c.encode(), self._cookie.encode()) for c in cookies):
-            return
+    def _principal(self, request: falcon.Request) -> Principal:
+        """Who calls. Raises: Unauthorized."""
+        path = request.path
+        if not (path.startswith("/api") or path == "/metrics") or self._is_public(path):
+            # Nobody in particular: what is public looks at no principal.
+            return OWNER
+        token = _given_token(request)
+        found = self._access.identify(token)
+        if found is not None:
+            return found
+        if token is not None:
+            raise Unauthorized("The token is wrong, has expired, or was revoked.")
+        for cookie in request.get_cookie_values(COOKIE) or []:
+            found = self._access.identify_cookie(cookie)
+            if found is not None:
+                return found
         raise Unauthorized("A token is needed.")
-
-
-def cookie_value(token: str) -> str:
-    """What a browser keeps instead of the token: good for this token only, not the token."""
-    return hmac.new(token.encode(), b"agent-relay browser session", hashlib.sha256).hexdigest()
 
 
 def _given_token(request: falcon.Request) -> str | None:
@@ -118,10 +120,6 @@ def _given_token(request: falcon.Request) -> str | None:
         return None
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _is_guarded(path: str) -> bool:
-    return (path.startswith("/api") or path == "/metrics") and path not in _OPEN_PATHS
 
 
 def _check_origin(origin: str, host: str) -> None:

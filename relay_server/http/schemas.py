@@ -3,23 +3,35 @@
 import re
 from typing import Final
 
+from relay_server.domain.command import REPORTABLE as COMMAND_STEPS
+from relay_server.domain.launch import ABSOLUTE_PATH
 from relay_server.domain.receipt import REPORTABLE
 from relay_server.domain.routing import AGENT_ID, MAX_LABEL, NAME
+from relay_server.domain.task import RESOLVED
 from relay_server.http.fields import (
     AnyJson,
     Boolean,
     Choice,
     Either,
     Field,
+    ForeignObject,
     Integer,
     ListOf,
     Pattern,
     Schema,
     Text,
 )
-from relay_server.wire import MAX_BODY_BYTES, AgentStatus, ApprovalMode, Priority, Reachability
+from relay_server.http.query import MAX_ID
+from relay_server.wire import (
+    MAX_BODY_BYTES,
+    AgentStatus,
+    ApprovalMode,
+    Decision,
+    Priority,
+    Reachability,
+    TaskStatus,
+)
 
-MAX_ID: Final = 2**53 - 1
 _MAX_NAMES: Final = 64
 _MAX_AGENTS: Final = 1000
 _TEN_YEARS: Final = 10 * 366 * 24 * 3600
@@ -33,7 +45,11 @@ _STATUS: Final = Choice(tuple(AgentStatus))
 _MODE: Final = Choice(tuple(ApprovalMode))
 _KEY: Final = Pattern(re.compile(r"[\x21-\x7e]{1,255}"), "1..255 visible ASCII characters")
 IDEMPOTENCY_KEY: Final = _KEY
-_MESSAGE_ID: Final = Integer(1, MAX_ID)
+ID: Final = Integer(1, MAX_ID)
+MACHINE_ID: Final = Pattern(
+    re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,200}"), "1..200 visible characters"
+)
+EVENT_TYPE: Final = Pattern(re.compile(r"[a-z_]+(\.([a-z_]+|\*))?"), "an event's type, as task.*")
 _OBJECT: Final = AnyJson(only_objects=True)
 
 REGISTER: Final = Schema(
@@ -96,6 +112,7 @@ HEARTBEATS: Final = Schema(
     }
 )
 NOTHING: Final = Schema({})
+FOREIGN: Final = ForeignObject()
 SEND: Final = Schema(
     {
         "from": Field(AGENT, is_required=True, is_nullable=False),
@@ -103,7 +120,7 @@ SEND: Final = Schema(
         "body": Field(Text(MAX_BODY_BYTES, 1, in_bytes=True), is_required=True, is_nullable=False),
         "subject": Field(_SHORT),
         "channel": Field(_NAME),
-        "replyTo": Field(_MESSAGE_ID),
+        "replyTo": Field(ID),
         "kind": Field(Pattern(NAME, "1..64 of A-Za-z0-9._/-")),
         "priority": Field(Choice(tuple(Priority))),
         "claimable": Field(Boolean()),
@@ -131,7 +148,7 @@ ACK: Final = Schema(
             ListOf(
                 Schema(
                     {
-                        "messageId": Field(_MESSAGE_ID, is_required=True, is_nullable=False),
+                        "messageId": Field(ID, is_required=True, is_nullable=False),
                         "state": Field(
                             Choice(tuple(REPORTABLE)), is_required=True, is_nullable=False
                         ),
@@ -162,3 +179,66 @@ MACHINE: Final = Schema(
     }
 )
 LOGIN: Final = Schema({"token": Field(Text(4096), is_required=True, is_nullable=False)})
+
+_NEW_TASK: Final = {
+    "dedupeKey": Field(Text(255, 1)),
+    "title": Field(Text(200, 1)),
+    "body": Field(Text(MAX_BODY_BYTES, in_bytes=True)),
+    "severity": Field(_WORD),
+    # Only `resolved` means something: it ends the task that has the key.
+    "status": Field(Choice(("open", "firing", "triggered", "active", RESOLVED))),
+    "target": Field(Text(200, 1)),
+    "channel": Field(_NAME),
+    "externalUrl": Field(Text(2000)),
+    "metadata": Field(_OBJECT),
+}
+EVENT: Final = Schema(_NEW_TASK)
+NEW_TASK: Final = Schema({**_NEW_TASK, "from": Field(AGENT, is_nullable=False)})
+TASK_UPDATE: Final = Schema(
+    {
+        "agentId": Field(AGENT),
+        "status": Field(Choice(tuple(TaskStatus)), is_required=True, is_nullable=False),
+        "progress": Field(Integer(0, 100)),
+        "result": Field(AnyJson()),
+        "note": Field(Text(4000)),
+    }
+)
+ASK: Final = Schema(
+    {
+        "agentId": Field(AGENT, is_required=True, is_nullable=False),
+        "tool": Field(Text(200, 1), is_required=True, is_nullable=False),
+        "summary": Field(Text(4000, 1), is_required=True, is_nullable=False),
+        "input": Field(_OBJECT),
+        "expiresInSeconds": Field(Integer(5, 86400)),
+    }
+)
+DECISION: Final = Schema(
+    {
+        "decision": Field(Choice(tuple(Decision)), is_required=True, is_nullable=False),
+        "reason": Field(Text(4000)),
+        "remember": Field(Choice(("session",))),
+    }
+)
+CANCEL: Final = Schema({"agentId": Field(AGENT)})
+LAUNCH: Final = Schema(
+    {
+        "provider": Field(Text(64, 1), is_required=True, is_nullable=False),
+        "cwd": Field(
+            Pattern(ABSOLUTE_PATH, "an absolute path"), is_required=True, is_nullable=False
+        ),
+        "prompt": Field(Text(MAX_BODY_BYTES, in_bytes=True)),
+        "approvalMode": Field(_MODE),
+        "label": Field(Text(MAX_LABEL)),
+        "tags": Field(_NAMES),
+        "args": Field(ListOf(Text(4096), 64)),
+    }
+)
+STOP: Final = Schema({"force": Field(Boolean())})
+COMMAND_REPORT: Final = Schema(
+    {
+        "status": Field(Choice(COMMAND_STEPS), is_required=True, is_nullable=False),
+        "agentId": Field(AGENT),
+        "detail": Field(Text(4000)),
+        "result": Field(AnyJson()),
+    }
+)

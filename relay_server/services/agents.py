@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from relay_server.domain.agent import Agent, default_name
-from relay_server.errors import Conflict, InvalidRequest
+from relay_server.domain.agent import Agent, default_name, stricter
+from relay_server.errors import Conflict, Forbidden, InvalidRequest
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
 from relay_server.services.presence import Presence
-from relay_server.store import agents, inbox, messages
+from relay_server.store import agents, messages, unread
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import RESERVED_IDS, AgentStatus
-
-# Counting stops here: nobody needs to know more exactly, and listing agents stays cheap.
-_MOST_UNREAD: Final = 1000
 
 # Contract field -> ours, for what a client may say about an agent.
 _FIELDS: Final = {
@@ -57,20 +54,28 @@ class AgentService:
     ) -> list[render.Json]:
         """Those that match every filter; `q` in id, name, label, project or a tag."""
         with self._core.database.read() as reader:
-            found = agents.find(reader, dict(filters))
-            if q:
-                found = [agent for agent in found if _mentions(agent, q.casefold())]
-            return [self._render(reader, agent) for agent in found[:most]]
+            found = agents.find(reader, dict(filters), q.casefold() if q else None, most)
+            counted = unread.counts(reader, found, now=self._core.clock.now_ms())
+        return [render.agent_json(agent, counted[agent.id]) for agent in found]
 
     def _render(self, reader: Reader, agent: Agent) -> render.Json:
-        now = self._core.clock.now_ms()
-        unread = inbox.unread_count(reader, agent.card, now=now, most=_MOST_UNREAD)
-        return render.agent_json(agent, unread)
+        counted = unread.counts(reader, [agent], now=self._core.clock.now_ms())
+        return render.agent_json(agent, counted[agent.id])
+
+    def _answer(self, agent: Agent) -> render.Json:
+        """After the change: counting mail is nothing that other writers should wait for."""
+        with self._core.database.read() as reader:
+            return self._render(reader, agent)
 
     # -- registering and changing
 
-    def register(self, given: Mapping[str, Any]) -> tuple[render.Json, bool]:
+    def register(
+        self, given: Mapping[str, Any], *, may_loosen: bool = True
+    ) -> tuple[render.Json, bool]:
         """Upsert by id; the agent and whether it is new.
+
+        Who may not loosen an approval mode keeps the stricter one, unless a new run of an agent
+        that was offline begins: that is a person at a terminal.
 
         Raises: Conflict `stale_instance`, InvalidRequest.
         """
@@ -94,7 +99,11 @@ class AgentService:
             agent = self._with_instance(
                 transaction, before_or_new, given.get("instanceId"), is_new=before is None
             )
+            is_new_run = agent.epoch != before_or_new.epoch and before_or_new.is_offline
             agent = _described(agent, given)
+            if before is not None and not may_loosen and not is_new_run:
+                mode = stricter(before.approval_mode, agent.approval_mode)
+                agent = replace(agent, approval_mode=mode)
             if "status" not in given and agent.is_offline:
                 agent = replace(agent, status=AgentStatus.IDLE)
             agent = self._presence.seen(transaction, before, agent, now)
@@ -121,14 +130,30 @@ class AgentService:
         epoch = 1 if is_new else agent.epoch + 1
         return replace(agent, instance_id=instance, epoch=epoch)
 
-    def patch(self, agent_id: str, given: Mapping[str, Any], instance: str | None) -> render.Json:
-        """Change what a person or the session says about it. A label set here stays."""
+    def patch(
+        self,
+        agent_id: str,
+        given: Mapping[str, Any],
+        instance: str | None,
+        *,
+        may_loosen: bool = True,
+    ) -> render.Json:
+        """Change what a person or the session says about it. A label set here stays.
+
+        Raises: NotFound, Conflict, Forbidden `loosening_forbidden`.
+        """
         with self._core.database.write() as transaction:
             before = lookup.require_agent(transaction, agent_id, instance)
             agent = _described(before, {k: v for k, v in given.items() if k != "label"})
             if "label" in given:
                 label = _clean_label(given["label"])
                 agent = replace(agent, label=label, label_by_person=label is not None)
+            mode = agent.approval_mode
+            if not may_loosen and stricter(before.approval_mode, mode) != mode:
+                raise Forbidden(
+                    f"This token may tighten an approval mode, not loosen it to {mode}.",
+                    code="loosening_forbidden",
+                )
             agents.save(transaction, agent)
             answer = self._render(transaction, agent)
             self._tell(transaction, before, agent, answer)
@@ -164,7 +189,7 @@ class AgentService:
         with self._core.database.write() as transaction:
             before = lookup.require_agent(transaction, agent_id, instance)
             agent = self._presence.report(transaction, before, status, detail, now)
-            return self._render(transaction, agent)
+        return self._answer(agent)
 
     def heartbeat(self, agent_id: str, instance: str | None) -> render.Json:
         """It is alive."""
@@ -172,7 +197,7 @@ class AgentService:
         with self._core.database.write() as transaction:
             before = lookup.require_agent(transaction, agent_id, instance)
             agent = self._presence.alive(transaction, before, now)
-            return self._render(transaction, agent)
+        return self._answer(agent)
 
     def heartbeats(
         self, reports: Sequence[Mapping[str, Any]], machine: str | None
@@ -236,8 +261,3 @@ def _clean_label(label: str | None) -> str | None:
 
 def _told_to_session(agent: Agent) -> tuple[Any, ...]:
     return agent.label, agent.tags, agent.capabilities, agent.channels, agent.approval_mode
-
-
-def _mentions(agent: Agent, folded: str) -> bool:
-    texts = [agent.id, agent.name, agent.label or "", agent.project or "", *agent.tags]
-    return any(folded in text.casefold() for text in texts)

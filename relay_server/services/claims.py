@@ -1,15 +1,15 @@
 """Claimable messages: exactly one agent works on each; and what an operator may do to a message."""
 
-import json
 from typing import Any
 
 from relay_server.domain import lease
 from relay_server.domain.message import Message
 from relay_server.domain.routing import Target
+from relay_server.domain.task import result_text
 from relay_server.errors import Conflict
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
-from relay_server.services.presence import Presence
+from relay_server.services.leases import Ending, Leases
 from relay_server.services.sending import Sender, message_not_found
 from relay_server.store import messages
 from relay_server.store.database import Reader, Transaction
@@ -18,9 +18,9 @@ from relay_server.store.database import Reader, Transaction
 class ClaimService:
     """Thread-safe; the writer lock makes each claim atomic."""
 
-    def __init__(self, core: Core, presence: Presence, sender: Sender) -> None:
+    def __init__(self, core: Core, leases: Leases, sender: Sender) -> None:
         self._core = core
-        self._presence = presence
+        self._leases = leases
         self._sender = sender
 
     def claim(
@@ -31,12 +31,11 @@ class ClaimService:
         with self._core.database.write() as transaction:
             lookup.require_agent(transaction, agent_id, instance)
             message = require_claimable(transaction, message_id)
-            if message.is_held or (message.is_expired(now) and message.is_open(now)):
-                state = "held" if message.is_held else "expired"
-                raise Conflict(f"Message {message_id} is {state}.", code="not_claimable")
-            held = lease.claim(message.lease, agent_id, now, lease_seconds * 1000)
-            messages.set_lease(transaction, message_id, held)
-            return self._changed(transaction, message_id, "message.claimed", now)
+            _require_available(message, now)
+            work = self._leases.of_message(transaction, message)
+            work = self._leases.claim(transaction, work, agent_id, now, lease_seconds * 1000)
+            assert work.message is not None
+            return render.message_json(work.message, now)
 
     def release(self, message_id: int, agent_id: str, instance: str | None) -> render.Json:
         """Give it back. Raises: Conflict `not_owner`."""
@@ -47,8 +46,12 @@ class ClaimService:
             held = lease.require_owner(message.lease, agent_id, now)
             if held.completed_at is not None:
                 raise Conflict(f"Message {message_id} is completed.", code="not_claimable")
-            self._presence.release(transaction, message_id, now)
-            return render.message_json(_require(transaction, message_id), now)
+            work = self._leases.of_message(transaction, message)
+            work = self._leases.release(
+                transaction, work, now, actor=agent_id, why="its owner gave it back"
+            )
+            assert work.message is not None
+            return render.message_json(work.message, now)
 
     def complete(
         self, message_id: int, agent_id: str, result: Any, instance: str | None
@@ -58,33 +61,31 @@ class ClaimService:
         with self._core.database.write() as transaction:
             lookup.require_agent(transaction, agent_id, instance)
             message = require_claimable(transaction, message_id)
-            ended = lease.complete(message.lease, agent_id, now)
-            if ended == message.lease:
+            if lease.complete(message.lease, agent_id, now) == message.lease:
                 return render.message_json(message, now)
-            messages.set_lease(transaction, message_id, ended)
-            answer = self._changed(transaction, message_id, "message.completed", now)
+            work = self._leases.of_message(transaction, message)
+            work = self._leases.complete(
+                transaction, work, Ending(result=result), now, actor=agent_id
+            )
             if result is not None:
                 self._reply(transaction, message, agent_id, result, now)
-            return answer
+            assert work.message is not None
+            return render.message_json(work.message, now)
 
     def _reply(
         self, transaction: Transaction, message: Message, agent_id: str, result: Any, now: int
     ) -> None:
-        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-        given: dict[str, Any] = {"from": agent_id, "to": message.sender, "body": text}
+        given: dict[str, Any] = {
+            "from": agent_id,
+            "to": message.sender,
+            "body": result_text(result),
+        }
         if isinstance(result, dict):
             given["payload"] = result
         # Whoever asked may be gone by now; the result still belongs into the thread.
         target = Target(message.sender, message.sender)
         reply = self._sender.store(transaction, given, target, message, now)
         self._sender.announce(transaction, reply, now)
-
-    def _changed(
-        self, transaction: Transaction, message_id: int, event: str, now: int
-    ) -> render.Json:
-        answer = render.message_json(_require(transaction, message_id), now)
-        transaction.on_commit(lambda: self._core.events.add(event, message=answer))
-        return answer
 
     # -- the operator's
 
@@ -131,3 +132,16 @@ def require_claimable(reader: Reader, message_id: int) -> Message:
     if not message.claimable:
         raise Conflict(f"Message {message_id} is not claimable.", code="not_claimable")
     return message
+
+
+def _require_available(message: Message, now: int) -> None:
+    """Raises: Conflict `not_claimable` for what nobody may take."""
+    state = None
+    if message.is_held:
+        state = "held"
+    elif message.completed_at is not None and message.claim_agent is None:
+        state = "completed"
+    elif message.is_expired(now) and message.is_open(now):
+        state = "expired"
+    if state is not None:
+        raise Conflict(f"Message {message.id} is {state}.", code="not_claimable")

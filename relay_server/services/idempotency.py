@@ -24,12 +24,12 @@ class Outcome(NamedTuple):
 class IdempotencyService:
     """Thread-safe; owns nothing but its core. `scope` tells kinds of requests apart."""
 
-    def __init__(self, core: Core, scope: str) -> None:
+    def __init__(self, core: Core) -> None:
         self._core = core
-        self._scope = scope
 
     def once(
         self,
+        scope: str,
         sender: str,
         key: str | None,
         given: Mapping[str, Any],
@@ -43,13 +43,13 @@ class IdempotencyService:
         now = self._core.clock.now_ms()
         # One transaction around all: what is created and its answer are kept together or not.
         with self._core.database.write() as transaction:
-            earlier = answers.get(transaction, self._scope, sender, key, now - KEY_LIFE_MS)
+            earlier = answers.get(transaction, scope, sender, key, now - KEY_LIFE_MS)
             if earlier is not None:
                 return _again(earlier, digest)
             status, created = create()
             body = dumps(created)
             answer = answers.Answer(digest, status, body.decode())
-            answers.save(transaction, self._scope, sender, key, answer, now)
+            answers.save(transaction, scope, sender, key, answer, now)
         return Outcome(status, body, is_replay=False)
 
 

@@ -5,12 +5,12 @@ Called inside a write transaction; tells listeners after its commit.
 
 from dataclasses import replace
 
-from relay_server.clock import Clock
 from relay_server.domain.agent import Agent
 from relay_server.services import render
-from relay_server.services.events import EventLog
-from relay_server.services.live import Listeners
-from relay_server.store import agents, machines, messages
+from relay_server.services.approvals import ApprovalService
+from relay_server.services.core import Core
+from relay_server.services.leases import Leases
+from relay_server.store import agents, machines
 from relay_server.store.database import Transaction
 from relay_server.wire import AgentStatus
 
@@ -18,18 +18,22 @@ from relay_server.wire import AgentStatus
 class Presence:
     """Used by the agent service and the sweeper."""
 
-    def __init__(self, clock: Clock, events: EventLog, listeners: Listeners) -> None:
-        self._clock = clock
-        self._events = events
-        self._listeners = listeners
+    def __init__(self, core: Core, leases: Leases, approvals: ApprovalService) -> None:
+        self._clock = core.clock
+        self._events = core.events
+        self._listeners = core.listeners
+        self._leases = leases
+        self._approvals = approvals
 
     def seen(self, transaction: Transaction, before: Agent | None, agent: Agent, now: int) -> Agent:
-        """The agent with its times set; releases its claims when it goes offline."""
+        """The agent with its times set; when it goes offline, nothing of its stays open."""
         if not agent.is_offline:
             return replace(agent, last_seen_at=now, offline_since=None)
         went = before is None or not before.is_offline
         if went:
-            self.release_claims(transaction, agent.id, now)
+            self._leases.release_all(transaction, agent.id, now, "its owner went offline")
+        # By its own word its session has ended. One that is only silent may still be asking.
+        self._approvals.cancel_of_agent(transaction, agent.id, now)
         since = now if went or agent.offline_since is None else agent.offline_since
         return replace(agent, last_seen_at=now, offline_since=since)
 
@@ -55,12 +59,14 @@ class Presence:
         """Nothing was heard of it for too long."""
         agent = replace(before, status=AgentStatus.OFFLINE, status_detail=None, offline_since=now)
         agents.save(transaction, agent)
-        self.release_claims(transaction, agent.id, now)
+        self._leases.release_all(transaction, agent.id, now, "its owner fell silent")
         self._tell_status(transaction, agent)
 
     def remove(self, transaction: Transaction, agent: Agent) -> None:
         """It leaves the relay; its messages stay."""
-        self.release_claims(transaction, agent.id, self._clock.now_ms())
+        now = self._clock.now_ms()
+        self._leases.release_all(transaction, agent.id, now, "its owner was removed")
+        self._approvals.cancel_of_agent(transaction, agent.id, now)
         agents.remove(transaction, agent.id)
 
         def tell() -> None:
@@ -68,19 +74,6 @@ class Presence:
             self._events.add("agent.removed", agentId=agent.id)
 
         transaction.on_commit(tell)
-
-    def release_claims(self, transaction: Transaction, agent_id: str, now: int) -> None:
-        """Whatever it holds and has not finished is open again."""
-        for message in messages.leased_by(transaction, agent_id):
-            self.release(transaction, message.id, now)
-
-    def release(self, transaction: Transaction, message_id: int, now: int) -> None:
-        """One claim ends unfinished."""
-        messages.set_lease(transaction, message_id, None)
-        message = messages.get(transaction, message_id)
-        assert message is not None
-        rendered = render.message_json(message, now)
-        transaction.on_commit(lambda: self._events.add("message.released", message=rendered))
 
     def machine_seen(self, transaction: Transaction, machine_id: str, now: int) -> None:
         """Its daemon spoke."""

@@ -16,6 +16,7 @@ from relay_server.domain.routing import matches
 from relay_server.errors import Unavailable
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
+from relay_server.services.live import ANY_RECEIPT
 from relay_server.services.sending import advance_cursor, message_not_found
 from relay_server.store import agents, messages, receipts
 from relay_server.store.database import Reader, Transaction
@@ -79,7 +80,7 @@ class ReceiptService:
         core = self._core
 
         def tell() -> None:
-            core.listeners.receipts_changed()
+            core.listeners.changed(ANY_RECEIPT)
             core.events.add_small(
                 "message.receipt",
                 [
@@ -169,7 +170,7 @@ class ReceiptService:
         core = self._core
 
         def tell() -> None:
-            core.listeners.receipts_changed()
+            core.listeners.changed(ANY_RECEIPT)
             for receipt in changed:
                 core.events.add(
                     "message.receipt",

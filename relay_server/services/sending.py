@@ -15,6 +15,7 @@ from relay_server.domain.routing import MalformedTarget, Target, matches, parse_
 from relay_server.errors import InvalidRequest, NotFound, RateLimited
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
+from relay_server.services.live import ANY_RECEIPT
 from relay_server.store import agents, inbox, messages, receipts
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import BUILT_IN_AGENTS, Priority, ReceiptState
@@ -74,7 +75,7 @@ class Sender:
         instance: str | None,
     ) -> bytes:
         sender = given["from"]
-        self._check_sender(transaction, sender, instance, now)
+        self.require_may_send(transaction, sender, instance, now)
         original = self._original(transaction, given.get("replyTo"))
         given, target = _addressed(given, original)
         message = self.store(transaction, given, target, original, now, once=once, must_exist=True)
@@ -153,9 +154,14 @@ class Sender:
 
     # -- checks
 
-    def _check_sender(
+    def count(self, sender: str, now: int) -> None:
+        """Note one message of a sender."""
+        self._limit.count(sender, now)
+
+    def require_may_send(
         self, transaction: Transaction, sender: str, instance: str | None, now: int
     ) -> None:
+        """Raises: NotFound `agent_not_found`, Conflict `stale_instance`, RateLimited."""
         if sender in BUILT_IN_AGENTS:
             return
         if instance is not None or not agents.exists(transaction, sender):
@@ -208,7 +214,7 @@ class Sender:
         core = self._core
 
         def tell() -> None:
-            core.listeners.receipts_changed()
+            core.listeners.changed(ANY_RECEIPT)
             core.events.add(
                 "message.receipt", messageId=original.id, agentId=sender, receipt=as_json
             )

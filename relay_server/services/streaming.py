@@ -15,11 +15,11 @@ from relay_server.ids import new_stream_id
 from relay_server.services import render
 from relay_server.services.core import Core
 from relay_server.services.events import Subscription
-from relay_server.services.live import Backlog, Live, Stream, message_frame
+from relay_server.services.live import Backlog, Commands, Live, Stream, event_frame, message_frame
 from relay_server.services.queues import Feed, Pause
-from relay_server.services.reading import IsGone
 from relay_server.services.receipts import ReceiptService
-from relay_server.store import agents, inbox, messages
+from relay_server.services.waiting import IsGone
+from relay_server.store import agents, commands, inbox, messages
 
 PING_SECONDS: Final = 15
 _PING: Final = b": ping\n\n"
@@ -42,7 +42,10 @@ class StreamService:
         """Take a place. Raises: Unavailable. Ends with `close`."""
         self._core.slots.take_stream()
         stream = Stream(new_stream_id(), machine, feed=Feed(cut))
-        self._join(stream, list(dict.fromkeys(agent_ids)))
+        with self._core.database.exclusive() as reader:
+            self._join(stream, list(dict.fromkeys(agent_ids)))
+            if machine is not None:
+                stream.feed.put(Commands(commands.newest_id(reader)))
         return stream
 
     def _join(self, stream: Stream, agent_ids: list[str]) -> list[str]:
@@ -80,7 +83,7 @@ class StreamService:
     def frames(self, stream: Stream, is_gone: IsGone) -> Iterator[bytes]:
         """Server-sent events until the stream is closed, or its client has left."""
         hello = {"streamId": stream.id, "agents": sorted(stream.agents)}
-        yield b"event: hello\ndata: %s\n\n" % render.dumps(hello)
+        yield event_frame("hello", hello)
         for items in self._batches(stream.feed, is_gone):
             if isinstance(items, bytes):
                 yield items
@@ -88,11 +91,11 @@ class StreamService:
             batch: list[bytes] = []
             marks: list[tuple[str, int]] = []
             for item in items:
-                if isinstance(item, Backlog):
+                if isinstance(item, Backlog | Commands):
                     if batch:
                         yield from self._send(batch, marks)
                         batch, marks = [], []
-                    yield from self._backlog(stream, item)
+                    yield from self._missed(stream, item)
                 elif not isinstance(item, Live):
                     batch.append(item.frame)
                 elif item.agent_id in stream.agents:
@@ -118,6 +121,22 @@ class StreamService:
         yield b"".join(batch)
         if marks:
             self._receipts.mark_routed(marks)
+
+    def _missed(self, stream: Stream, item: Backlog | Commands) -> Iterator[bytes]:
+        if isinstance(item, Backlog):
+            return self._backlog(stream, item)
+        return self._commands(stream, item.upto)
+
+    def _commands(self, stream: Stream, upto: int) -> Iterator[bytes]:
+        """Everything its machine has not taken yet, oldest first."""
+        assert stream.machine is not None
+        since = 0
+        while since < upto:
+            with self._core.database.read() as reader:
+                page = commands.pending(reader, stream.machine, since, upto, _PAGE)
+            for command in page:
+                yield event_frame("command", {"command": render.command_json(command)})
+            since = page[-1].id if len(page) == _PAGE else upto
 
     def _backlog(self, stream: Stream, backlog: Backlog) -> Iterator[bytes]:
         """Everything not yet handed, in id order over all the agents."""

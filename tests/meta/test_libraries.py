@@ -10,9 +10,9 @@ from tests.meta.repository import PACKAGES, ROOT, tracked
 
 KNOWN_TO = {
     "anyio": ("relay_agentd/mcp_server.py",),
-    "click": ("relay_agentd/cli/", "relay_server/cli.py"),
+    "click": ("relay_agentd/cli/", "relay_server/cli/"),
     "falcon": ("relay_server/http/",),
-    "httpx": ("relay_agentd/relay_client.py",),
+    "httpx": ("relay_agentd/relay_client.py", "relay_server/webhook_client.py"),
     "mcp": ("relay_agentd/mcp_server.py",),
     "peewee": ("relay_server/store/",),
     "playhouse": ("relay_server/store/",),

@@ -1,1 +1,0 @@
-"""Handlers: read the request, call one service, render. One file for each area."""

@@ -1,0 +1,73 @@
+"""What happens to tasks, told three times: in their history, to callbacks, to whoever listens.
+
+The first two are rows of the change's own transaction; listeners hear after its commit.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from relay_server.domain.task import Task
+from relay_server.services import render_tasks as render
+from relay_server.services.core import Core
+from relay_server.services.render import Json
+from relay_server.store import tasks
+from relay_server.store.database import Transaction
+
+
+class CallbackSink(Protocol):
+    """Where the news for an integration goes."""
+
+    def add(
+        self,
+        transaction: Transaction,
+        *,
+        task_id: int,
+        integration: str,
+        event: str,
+        task_json: Json,
+        now: int,
+    ) -> None:
+        """Write it, to be delivered later."""
+        ...
+
+
+class TaskJournal:
+    """Used within a write transaction by whoever changes a task."""
+
+    def __init__(self, core: Core, callbacks: CallbackSink) -> None:
+        self._core = core
+        self._callbacks = callbacks
+
+    def record(
+        self,
+        transaction: Transaction,
+        task: Task,
+        event: str,
+        now: int,
+        *,
+        actor: str | None,
+        detail: Mapping[str, Any] | None = None,
+        calls_back: bool = True,
+    ) -> Json:
+        """Note what made the task what it is now; the task as JSON."""
+        entry = tasks.TaskEvent(
+            task_id=task.id,
+            type=event,
+            at=now,
+            actor=actor,
+            status=task.status,
+            detail=dict(detail or {}),
+        )
+        tasks.add_event(transaction, entry)
+        answer = render.task_json(task, now)
+        if calls_back and task.integration is not None:
+            self._callbacks.add(
+                transaction,
+                task_id=task.id,
+                integration=task.integration,
+                event=event,
+                task_json=answer,
+                now=now,
+            )
+        transaction.on_commit(lambda: self._core.events.add(event, task=answer))
+        return answer
