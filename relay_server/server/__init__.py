@@ -32,7 +32,7 @@ class Server:
         self._relay = relay
         self._is_stopping = threading.Event()
         self._threads = Threads(relay.core.slots)
-        self._pump = Pump()
+        self._pump = Pump(relay.core.clock)
         try:
             listener = _listen(settings.host, settings.port)
         except BaseException:
