@@ -43,6 +43,7 @@ class Server:
             listener,
             threads=self._threads,
             pump=self._pump,
+            clock=relay.core.clock,
             connections=settings.max_streams + MAX_LONG_POLLS + _ORDINARY,
         )
         self.host, self.port = listener.getsockname()[:2]

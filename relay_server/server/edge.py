@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
+from relay_server.clock import Clock
 from relay_server.server.channel import MAX_UNSENT, Channel, hand_over_streams
 from relay_server.server.loop import Loop
 from relay_server.server.pump import Pump
@@ -61,10 +62,17 @@ class Edge(TcpWSGIServer):
     active_channels: dict[int, Channel]  # type: ignore[assignment]
 
     def __init__(
-        self, app: Any, listener: socket.socket, *, threads: Any, pump: Pump, connections: int
+        self,
+        app: Any,
+        listener: socket.socket,
+        *,
+        threads: Any,
+        pump: Pump,
+        clock: Clock,
+        connections: int,
     ) -> None:
         self.pump = pump
-        self.clock = pump.clock
+        self.clock = clock
         self._most = _affordable(connections)
         self._leaving: list[Channel] = []
         self._held = 0
@@ -156,10 +164,14 @@ class Edge(TcpWSGIServer):
                 continue
             Channel(self, connection, address, self.adj, map=self._map)
 
+    def _channels(self) -> list[Channel]:
+        """Copied, because one may be closed by a thread that cannot write to it."""
+        return list(self.active_channels.values())
+
     def _make_room(self) -> bool:
         """Cut some that only wait; whether there is room for another."""
         if not self._leaving:
-            idle = [c for c in self.active_channels.values() if c.is_dispensable]
+            idle = [c for c in self._channels() if c.is_dispensable]
             idle.sort(key=lambda c: (c.has_asked, c.total_outbufs_len > 0, c.last_activity))
             for channel in idle[:_CUTS]:
                 self._dismiss(channel)
@@ -168,7 +180,7 @@ class Edge(TcpWSGIServer):
     def maintenance(self, now: float) -> None:
         """Cut who is too slow."""
         deadline = self.clock.monotonic() - REQUEST_SECONDS
-        for channel in self.active_channels.values():
+        for channel in self._channels():
             silent = now - channel.last_activity
             if channel.total_outbufs_len:
                 is_over = silent > STALLED_SECONDS
@@ -178,12 +190,11 @@ class Edge(TcpWSGIServer):
                 is_over = (channel.waits_since or deadline) < deadline or silent > IDLE_SECONDS
             if is_over:
                 self._dismiss(channel)
-
         self._bound_unsent()
 
     def _bound_unsent(self) -> None:
         """Many that do not read cost as little as one: who took nothing for longest has to go."""
-        behind = [c for c in self.active_channels.values() if c.total_outbufs_len]
+        behind = [c for c in self._channels() if c.total_outbufs_len]
         unsent = sum(channel.total_outbufs_len for channel in behind)
         if unsent <= _MAX_UNSENT_ALL:
             return
@@ -202,7 +213,7 @@ class Edge(TcpWSGIServer):
         """So much more (or less) is kept of requests that are not complete."""
         self._held += count
         if self._held > _MAX_HELD:
-            slow = [c for c in self.active_channels.values() if c.held and not c.will_close]
+            slow = [c for c in self._channels() if c.held and not c.will_close]
             if slow:
                 self._dismiss(min(slow, key=lambda channel: channel.waits_since or 0))
 

@@ -68,7 +68,7 @@ class Flow:
             if piece is None:
                 return False
             if isinstance(piece, Pause):
-                self.due = self._pump.clock.monotonic() + piece.seconds
+                self.due = piece.until
                 if self._feed is not piece.feed:
                     self._feed = piece.feed
                     piece.feed.wake_with(self.wake)
@@ -88,7 +88,7 @@ class Pump:
     """`start` and `close` bracket its thread."""
 
     def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+        self._clock = clock
         self._queue: queue.SimpleQueue[Flow | None] = queue.SimpleQueue()
         self._flows: set[Flow] = set()
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
@@ -125,7 +125,7 @@ class Pump:
                 self._advance(flow)
             except queue.Empty:
                 pass
-            now = self.clock.monotonic()
+            now = self._clock.monotonic()
             if now >= look_at:
                 look_at = now + _TICK_SECONDS
                 self._wake_due(now)
