@@ -21,7 +21,7 @@ KNOWN_TO = {
     "rich": ("relay_agentd/cli/",),
     "sqlite3": ("relay_agentd/store/", "relay_server/store/"),
     "subprocess": ("relay_agentd/spawn.py", "relay_launchers/discovery.py"),
-    "waitress": ("relay_server/server.py",),
+    "waitress": ("relay_server/server/",),
     "watchfiles": ("relay_agentd/adapters/",),
     "websockets": ("relay_agentd/adapters/",),
 }
