@@ -90,7 +90,7 @@ def test_twenty_kills_in_a_storm_lose_and_double_nothing(
         with storm:
             storm.is_up.set()
             for _ in range(KILLS):
-                storm.wait_for_answers(chance.randint(40, 160))
+                storm.wait_for_answers(chance.randint(30, 110))
                 storm.is_up.clear()
                 relay.kill()
                 relay.start()
