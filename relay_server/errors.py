@@ -3,7 +3,8 @@
     RelayError
     ├── InvalidRequest 422   ├── BadSyntax 400   ├── UnsupportedMedia 415  ├── PayloadTooLarge 413
     ├── Unauthorized 401     ├── Forbidden 403   ├── WrongHost 421         ├── NotFound 404
-    ├── MethodNotAllowed 405 ├── Conflict 409    ├── RateLimited 429       └── Unavailable 503
+    ├── MethodNotAllowed 405 ├── Conflict 409    ├── RateLimited 429       ├── Unavailable 503
+    └── GatewayTimeout 504
 
 `detail` and `extra` are shown to clients, so neither may hold SQL, a path or a secret.
 `StartupError` is the other family: it ends the program with its exit code and one line.
@@ -31,6 +32,8 @@ CODES: Final[Mapping[str, Code]] = {
     "channel_forbidden": Code(
         403, "outside of the channels of this integration; it must name one of them"
     ),
+    "launch_disabled": Code(403, "the machine's owner lets no session be started there"),
+    "launch_root_forbidden": Code(403, "the folder is not under one of the machine's launch roots"),
     "not_found": Code(404, "no such path"),
     "agent_not_found": Code(404, "no such agent; `suggestions` lists ids that look alike"),
     "message_not_found": Code(404, "no such message"),
@@ -38,6 +41,8 @@ CODES: Final[Mapping[str, Code]] = {
     "stream_not_found": Code(404, "no such open stream"),
     "task_not_found": Code(404, "no such task"),
     "integration_not_found": Code(404, "no such integration"),
+    "approval_not_found": Code(404, "no such approval"),
+    "command_not_found": Code(404, "no such command"),
     "method_not_allowed": Code(
         405, "the path exists, the method does not; `Allow` lists those that do"
     ),
@@ -46,6 +51,9 @@ CODES: Final[Mapping[str, Code]] = {
     "not_claimable": Code(409, "the message cannot be claimed, or its work is done"),
     "not_owner": Code(409, "only the agent that holds the claim may do this"),
     "invalid_transition": Code(409, "no way leads from the present state to that one"),
+    "already_decided": Code(
+        409, "the approval is answered, expired or canceled; `decision` and `decidedBy` say how"
+    ),
     "stale_instance": Code(409, "a newer run of this agent has registered"),
     "payload_too_large": Code(413, "the request is larger than the limit"),
     "unsupported_media_type": Code(415, "the body is not declared as JSON"),
@@ -64,6 +72,7 @@ CODES: Final[Mapping[str, Code]] = {
     ),
     "too_many_streams": Code(503, "`AGENT_RELAY_MAX_STREAMS` are open; poll instead"),
     "too_many_waits": Code(503, "too many requests are waiting already"),
+    "machine_timeout": Code(504, "the machine that had to answer did not in time"),
 }
 
 
@@ -176,6 +185,12 @@ class Unavailable(RelayError):
 
     def __init__(self, detail: str, retry_after_seconds: int = 5, code: str | None = None) -> None:
         super().__init__(detail, code=code, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class GatewayTimeout(RelayError):
+    """Whoever had to answer through us did not in time."""
+
+    status, title, code = 504, "No answer in time", "machine_timeout"
 
 
 class StartupError(Exception):

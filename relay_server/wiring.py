@@ -8,12 +8,15 @@ from relay_server.clock import Clock, SystemClock
 from relay_server.http.app import App, Services, build_app
 from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
+from relay_server.services.approvals import ApprovalService
 from relay_server.services.callbacks import CallbackService
 from relay_server.services.claims import ClaimService
+from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
 from relay_server.services.events import EventLog
 from relay_server.services.explain import ExplainService
 from relay_server.services.idempotency import IdempotencyService
+from relay_server.services.indexer import Indexer
 from relay_server.services.integrations import Integrations
 from relay_server.services.leases import Leases
 from relay_server.services.live import Listeners
@@ -98,16 +101,19 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
     callbacks = CallbackService(core, integrations.by_name)
     journal = TaskJournal(core, callbacks)
     leases = Leases(core, journal)
-    presence = Presence(core, leases)
+    approvals = ApprovalService(core)
+    presence = Presence(core, leases, approvals)
+    commands = CommandService(core, presence)
     sender = Sender(core)
     receipts = ReceiptService(core)
+    indexer = Indexer(core)
     services = Services(
         access=access,
         voices=Voices(database),
         idempotency=IdempotencyService(core),
         agents=AgentService(core, presence),
         sender=sender,
-        reading=ReadingService(core, receipts),
+        reading=ReadingService(core, receipts, indexer),
         receipts=receipts,
         claims=ClaimService(core, leases, sender),
         explain=ExplainService(core, receipts),
@@ -117,10 +123,15 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         tasks=TaskService(core, leases, journal, sender, integrations),
         callbacks=callbacks,
         integrations=integrations,
+        approvals=approvals,
+        commands=commands,
     )
     app = build_app(settings, services)
-    sweeper = Sweeper(core, presence, leases, access)
-    workers: list[Worker] = [receipts, sweeper, Checkpoints(database), callbacks.deliverer]
+    sweeper = Sweeper(core, presence, leases, access, approvals=approvals, commands=commands)
+    workers: list[Worker] = [
+        *(receipts, sweeper, Checkpoints(database)),
+        *(callbacks.deliverer, indexer),
+    ]
     return Relay(app, core, receipts, sweeper, workers, lock)
 
 

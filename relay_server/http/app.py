@@ -11,15 +11,20 @@ from relay_server.http.dispatch import Dispatcher
 from relay_server.http.gate import Gate
 from relay_server.http.operation import Operation
 from relay_server.http.operations.agents import AgentOperations
+from relay_server.http.operations.approvals import ApprovalOperations
+from relay_server.http.operations.commands import CommandOperations
 from relay_server.http.operations.machines import MachineOperations
 from relay_server.http.operations.messages import MessageOperations
 from relay_server.http.operations.service import ServiceOperations
 from relay_server.http.operations.streams import StreamOperations
 from relay_server.http.operations.tasks import TaskOperations
+from relay_server.http.operations.webhooks import WebhookOperations
 from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
+from relay_server.services.approvals import ApprovalService
 from relay_server.services.callbacks import CallbackService
 from relay_server.services.claims import ClaimService
+from relay_server.services.commands import CommandService
 from relay_server.services.explain import ExplainService
 from relay_server.services.idempotency import IdempotencyService
 from relay_server.services.integrations import Integrations
@@ -55,6 +60,8 @@ class Services:
     tasks: TaskService
     callbacks: CallbackService
     integrations: Integrations
+    approvals: ApprovalService
+    commands: CommandService
 
 
 def build_app(settings: Settings, services: Services) -> App:
@@ -81,7 +88,10 @@ def operations_of(s: Services) -> list[Operation]:
         *messages.operations(),
         *StreamOperations(s.streams, s.voices).operations(),
         *TaskOperations(s.tasks, s.callbacks).operations(),
+        *WebhookOperations(s.tasks, s.integrations, s.idempotency).operations(),
         *MachineOperations(s.machines, s.voices).operations(),
+        *ApprovalOperations(s.approvals, s.voices).operations(),
+        *CommandOperations(s.commands, s.voices).operations(),
     ]
 
 

@@ -67,7 +67,11 @@ class Dispatcher:
         if operation.path_kinds:
             path = _checked_path(operation, path)
         query = _query(operation, request)
-        body, raw = requests.body_of(request, operation.body, keep_raw=operation.is_raw)
+        body, raw = requests.NO_BODY, b""
+        if operation.is_raw:
+            raw = requests.raw_of(request)
+        else:
+            body = requests.body_of(request, operation.body)
         key = None
         if operation.is_creating:
             key = requests.idempotency_key(request, body.get("idempotencyKey"))

@@ -270,3 +270,18 @@ class Schema:
             "required": list(self._required),
             "additionalProperties": False,
         }
+
+
+class ForeignObject(Schema):
+    """An object of somebody else's format: with whatever fields, checked by who maps it."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def parse(self, document: Any) -> dict[str, Any]:
+        if not isinstance(document, dict):
+            raise InvalidRequest.of([("", "the body must be a JSON object")])
+        return document
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "object"}

@@ -73,6 +73,7 @@ class Operation:
     `problems`: the codes it may answer beyond those every operation has.
     `path_kinds`: the kind of each name in the path; a value of another kind is a 404 with
     `missing` as its code.
+    `is_raw`: the handler gets the body's bytes and parses them itself, after it has checked them.
     """
 
     method: str

@@ -28,32 +28,32 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
 _DIGITS: Final = re.compile(r"[0-9]{1,16}")
-_NO_BODY: Final[Mapping[str, Any]] = {}
+NO_BODY: Final[Mapping[str, Any]] = {}
 
 
-def body_of(
-    request: falcon.Request, schema: Schema | None, *, keep_raw: bool = False
-) -> tuple[Mapping[str, Any], bytes]:
-    """The checked JSON object, and its bytes when they are to be kept.
+def body_of(request: falcon.Request, schema: Schema | None) -> Mapping[str, Any]:
+    """The checked JSON object.
 
     Raises: BadSyntax, UnsupportedMedia, PayloadTooLarge, InvalidRequest.
     """
     if schema is None:
-        return _NO_BODY, b""
-    raw = _raw(request)
-    return schema.parse(_parsed(request, raw)), raw if keep_raw else b""
+        return NO_BODY
+    return schema.parse(parsed(raw_of(request), request.content_type))
 
 
-def _raw(request: falcon.Request) -> bytes:
+def raw_of(request: falcon.Request) -> bytes:
+    """The body's bytes as they came. Raises: PayloadTooLarge."""
     length = request.content_length or 0
     if length > MAX_REQUEST_BYTES:
         raise PayloadTooLarge(f"A request has at most {MAX_REQUEST_BYTES} bytes.")
     return request.bounded_stream.read(length) if length else b""
 
 
-def _parsed(request: falcon.Request, raw: bytes) -> Any:
-    """The JSON of the body; an absent body is an empty object."""
-    content_type = request.content_type
+def parsed(raw: bytes, content_type: str | None) -> Any:
+    """The JSON of the body; an absent body is an empty object.
+
+    Raises: BadSyntax, UnsupportedMedia, InvalidRequest.
+    """
     if not raw and content_type is None:
         return {}
     if content_type is None or not _is_json(content_type):
@@ -104,13 +104,17 @@ def path_id(text: str) -> int | None:
 
 def idempotency_key(request: falcon.Request, in_body: str | None) -> str | None:
     """From the header or the body; they must not contradict each other."""
-    header = request.env.get("HTTP_IDEMPOTENCY_KEY")
+    header = checked_key("Idempotency-Key", request.env.get("HTTP_IDEMPOTENCY_KEY"))
     if header is None:
         return in_body
-    try:
-        IDEMPOTENCY_KEY.check(header)
-    except FieldError as error:
-        raise InvalidRequest.of([("Idempotency-Key", str(error))]) from None
     if in_body is not None and in_body != header:
         raise InvalidRequest.of([("idempotencyKey", "differs from the Idempotency-Key header")])
-    return str(header)
+    return header
+
+
+def checked_key(name: str, value: str | None) -> str | None:
+    """A header that serves as a key, if it is there. Raises: InvalidRequest."""
+    try:
+        return None if value is None else IDEMPOTENCY_KEY.check(value)
+    except FieldError as error:
+        raise InvalidRequest.of([(name, str(error))]) from None

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from relay_server.domain.command import REPORTABLE as COMMAND_STEPS
+from relay_server.domain.launch import ABSOLUTE_PATH
 from relay_server.domain.receipt import REPORTABLE
 from relay_server.domain.routing import AGENT_ID, MAX_LABEL, NAME
 from relay_server.domain.task import RESOLVED
@@ -12,6 +14,7 @@ from relay_server.http.fields import (
     Choice,
     Either,
     Field,
+    ForeignObject,
     Integer,
     ListOf,
     Pattern,
@@ -23,6 +26,7 @@ from relay_server.wire import (
     MAX_BODY_BYTES,
     AgentStatus,
     ApprovalMode,
+    Decision,
     Priority,
     Reachability,
     TaskStatus,
@@ -108,6 +112,7 @@ HEARTBEATS: Final = Schema(
     }
 )
 NOTHING: Final = Schema({})
+FOREIGN: Final = ForeignObject()
 SEND: Final = Schema(
     {
         "from": Field(AGENT, is_required=True, is_nullable=False),
@@ -196,5 +201,44 @@ TASK_UPDATE: Final = Schema(
         "progress": Field(Integer(0, 100)),
         "result": Field(AnyJson()),
         "note": Field(Text(4000)),
+    }
+)
+ASK: Final = Schema(
+    {
+        "agentId": Field(AGENT, is_required=True, is_nullable=False),
+        "tool": Field(Text(200, 1), is_required=True, is_nullable=False),
+        "summary": Field(Text(4000, 1), is_required=True, is_nullable=False),
+        "input": Field(_OBJECT),
+        "expiresInSeconds": Field(Integer(5, 86400)),
+    }
+)
+DECISION: Final = Schema(
+    {
+        "decision": Field(Choice(tuple(Decision)), is_required=True, is_nullable=False),
+        "reason": Field(Text(4000)),
+        "remember": Field(Choice(("session",))),
+    }
+)
+CANCEL: Final = Schema({"agentId": Field(AGENT)})
+LAUNCH: Final = Schema(
+    {
+        "provider": Field(Text(64, 1), is_required=True, is_nullable=False),
+        "cwd": Field(
+            Pattern(ABSOLUTE_PATH, "an absolute path"), is_required=True, is_nullable=False
+        ),
+        "prompt": Field(Text(MAX_BODY_BYTES, in_bytes=True)),
+        "approvalMode": Field(_MODE),
+        "label": Field(Text(MAX_LABEL)),
+        "tags": Field(_NAMES),
+        "args": Field(ListOf(Text(4096), 64)),
+    }
+)
+STOP: Final = Schema({"force": Field(Boolean())})
+COMMAND_REPORT: Final = Schema(
+    {
+        "status": Field(Choice(COMMAND_STEPS), is_required=True, is_nullable=False),
+        "agentId": Field(AGENT),
+        "detail": Field(Text(4000)),
+        "result": Field(AnyJson()),
     }
 )

@@ -272,6 +272,11 @@ CALLBACK: Final = Shape(
 REPORTED: Final = Shape(
     "ReportedTask", record(task=maybe(TASK.describe()), created=TRUTH, deduped=TRUTH)
 )
+_RESULTS: Final = listing(REPORTED.describe())
+RECEIVED: Final = Shape("ReceivedDelivery", record(results=_RESULTS))
+RECEIVED_OR_IGNORED: Final = Shape(
+    "ReceivedOrIgnoredDelivery", record(results=_RESULTS, ignored=maybe(TEXT))
+)
 MACHINE: Final = Shape(
     "Machine",
     record(
@@ -384,3 +389,6 @@ INTEGRATION: Final = Shape(
         createdAt=maybe(TIME),
     ),
 )
+APPROVALS: Final = envelope("approvals", APPROVAL)
+COMMANDS: Final = envelope("commands", COMMAND)
+OUTPUT: Final = Shape("Output", record(agentId=TEXT, lines=listing(TEXT)))

@@ -17,6 +17,9 @@ from relay_server.services.queues import Feed
 from relay_server.services.render import dumps
 
 Offer = Callable[[str, int, bytes], None]
+# What a long poll waits for: a kind of thing, and which one.
+Topic = tuple[str, int]
+ANY_RECEIPT: Final[Topic] = ("receipt", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,13 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class Commands:
+    """Work for a stream's own thread: read what its machine has not taken yet."""
+
+    upto: int
+
+
+@dataclass(slots=True)  # not frozen, which makes it four times slower to create
 class Live:
     """A new message for one agent of a stream."""
 
@@ -50,7 +60,7 @@ class Stream:
     id: str
     machine: str | None
     agents: set[str] = field(default_factory=set)
-    feed: Feed[Backlog | Live | Notice] = field(default_factory=Feed)
+    feed: Feed[Backlog | Commands | Live | Notice] = field(default_factory=Feed)
 
     def offer(self, agent_id: str, message_id: int, frame: bytes) -> None:
         """Queue a new message."""
@@ -81,7 +91,7 @@ class Listeners:
         self._cards: dict[str, Card] = {}
         self._by_address: dict[str, set[str]] = {}
         self._streams: dict[str, Stream] = {}
-        self._watchers: set[threading.Event] = set()
+        self._watchers: dict[Topic, set[threading.Event]] = {}
         self.is_closed = False
 
     # -- joining and leaving
@@ -165,7 +175,7 @@ class Listeners:
             listeners = self._by_agent.get(agent_id)
             if not listeners:
                 return
-            notice = _notice(event, data)
+            notice = Notice(event_frame(event, data))
             for listener in listeners:
                 if isinstance(listener, Stream):
                     listener.feed.put(notice, len(notice.frame))
@@ -175,28 +185,31 @@ class Listeners:
         with self._lock:
             streams = [s for s in self._streams.values() if s.machine == machine]
             if streams:
-                notice = _notice(event, data)
+                notice = Notice(event_frame(event, data))
                 for stream in streams:
                     stream.feed.put(notice, len(notice.frame))
 
-    # -- waiting for receipts
+    # -- waiting for one thing to change
 
-    def watch(self, event: threading.Event) -> None:
-        """Set `event` at each change of any receipt."""
+    def watch(self, topic: Topic, event: threading.Event) -> None:
+        """Set `event` at each change of that."""
         with self._lock:
-            self._watchers.add(event)
+            self._watchers.setdefault(topic, set()).add(event)
             if self.is_closed:
                 event.set()
 
-    def unwatch(self, event: threading.Event) -> None:
+    def unwatch(self, topic: Topic, event: threading.Event) -> None:
         """Stop that."""
         with self._lock:
-            self._watchers.discard(event)
+            watchers = self._watchers[topic]
+            watchers.discard(event)
+            if not watchers:
+                del self._watchers[topic]
 
-    def receipts_changed(self) -> None:
-        """Some receiver got further with some message."""
+    def changed(self, topic: Topic) -> None:
+        """Whoever waits for it may look again."""
         with self._lock:
-            for event in self._watchers:
+            for event in self._watchers.get(topic, ()):
                 event.set()
 
     def close(self) -> None:
@@ -208,8 +221,9 @@ class Listeners:
             for listeners in self._by_agent.values():
                 for listener in listeners:
                     _end(listener)
-            for event in self._watchers:
-                event.set()
+            for watchers in self._watchers.values():
+                for event in watchers:
+                    event.set()
 
     # -- cards, under the lock
 
@@ -239,8 +253,9 @@ def message_frame(agent_id: str, message_id: int, rendered: bytes) -> bytes:
     )
 
 
-def _notice(event: str, data: object) -> Notice:
-    return Notice(b"event: %s\ndata: %s\n\n" % (event.encode(), dumps(data)))
+def event_frame(event: str, data: object) -> bytes:
+    """An event that is not a message."""
+    return b"event: %s\ndata: %s\n\n" % (event.encode(), dumps(data))
 
 
 def _end(listener: Listener) -> None:

@@ -8,6 +8,7 @@ from relay_server.services import render
 from relay_server.services.core import Core
 from relay_server.services.presence import Presence
 from relay_server.store import machines
+from relay_server.store.database import Reader
 
 
 class MachineService:
@@ -37,12 +38,17 @@ class MachineService:
     def get(self, machine_id: str) -> render.Json:
         """One machine. Raises: NotFound."""
         with self._core.database.read() as reader:
-            machine = machines.get(reader, machine_id)
-        if machine is None:
-            raise NotFound(f"No machine {machine_id} is known.", code="machine_not_found")
-        return render.machine_json(machine)
+            return render.machine_json(require_machine(reader, machine_id))
 
     def all(self) -> list[render.Json]:
         """Every machine."""
         with self._core.database.read() as reader:
             return [render.machine_json(machine) for machine in machines.all_machines(reader)]
+
+
+def require_machine(reader: Reader, machine_id: str) -> machines.Machine:
+    """The machine. Raises: NotFound `machine_not_found`."""
+    machine = machines.get(reader, machine_id)
+    if machine is None:
+        raise NotFound(f"No machine {machine_id} is known.", code="machine_not_found")
+    return machine

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from relay_server.domain.agent import Agent
 from relay_server.services import render
+from relay_server.services.approvals import ApprovalService
 from relay_server.services.core import Core
 from relay_server.services.leases import Leases
 from relay_server.store import agents, machines
@@ -17,19 +18,22 @@ from relay_server.wire import AgentStatus
 class Presence:
     """Used by the agent service and the sweeper."""
 
-    def __init__(self, core: Core, leases: Leases) -> None:
+    def __init__(self, core: Core, leases: Leases, approvals: ApprovalService) -> None:
         self._clock = core.clock
         self._events = core.events
         self._listeners = core.listeners
         self._leases = leases
+        self._approvals = approvals
 
     def seen(self, transaction: Transaction, before: Agent | None, agent: Agent, now: int) -> Agent:
-        """The agent with its times set; releases its claims when it goes offline."""
+        """The agent with its times set; when it goes offline, nothing of its stays open."""
         if not agent.is_offline:
             return replace(agent, last_seen_at=now, offline_since=None)
         went = before is None or not before.is_offline
         if went:
             self._leases.release_all(transaction, agent.id, now, "its owner went offline")
+        # By its own word its session has ended. One that is only silent may still be asking.
+        self._approvals.cancel_of_agent(transaction, agent.id, now)
         since = now if went or agent.offline_since is None else agent.offline_since
         return replace(agent, last_seen_at=now, offline_since=since)
 
@@ -62,6 +66,7 @@ class Presence:
         """It leaves the relay; its messages stay."""
         now = self._clock.now_ms()
         self._leases.release_all(transaction, agent.id, now, "its owner was removed")
+        self._approvals.cancel_of_agent(transaction, agent.id, now)
         agents.remove(transaction, agent.id)
 
         def tell() -> None:

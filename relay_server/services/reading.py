@@ -1,27 +1,26 @@
 """Reading messages: an agent's inbox (with long poll), everyone's, one with its receipts."""
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from relay_server.domain.agent import Agent
 from relay_server.domain.message import Message
 from relay_server.domain.receipt import has_reached
-from relay_server.services import lookup, render
+from relay_server.services import lookup, render, waiting
 from relay_server.services.core import Core
-from relay_server.services.live import Waiter
+from relay_server.services.indexer import Indexer
+from relay_server.services.live import ANY_RECEIPT, Waiter
 from relay_server.services.receipts import ReceiptService, receipts_of
 from relay_server.services.sending import message_not_found
+from relay_server.services.waiting import SLICE_SECONDS, IsGone
 from relay_server.store import agents, inbox, messages
 from relay_server.store.database import Reader
+from relay_server.store.search import Listing, newest_first
 from relay_server.wire import ReceiptState
 
-# A wake-up may be lost with its listener, and a client may leave: look this often.
-_SLICE_SECONDS: Final = 1.0
 _MAX_THREAD: Final = 10_000
-
-IsGone = Callable[[], bool]
+_EXACT: Final = ("sender", "target", "thread_id", "channel", "claimable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,10 @@ class InboxQuery:
 class ReadingService:
     """Thread-safe; owns nothing but its core."""
 
-    def __init__(self, core: Core, receipts: ReceiptService) -> None:
+    def __init__(self, core: Core, receipts: ReceiptService, indexer: Indexer) -> None:
         self._core = core
         self._receipts = receipts
+        self._indexer = indexer
 
     # -- inbox
 
@@ -64,7 +64,7 @@ class ReadingService:
                         return answer
                     if self._core.listeners.is_closed or is_gone():
                         return answer
-                    waiter.event.wait(min(left, _SLICE_SECONDS))
+                    waiter.event.wait(min(left, SLICE_SECONDS))
             finally:
                 self._core.listeners.remove(waiter, [query.agent_id])
 
@@ -119,8 +119,21 @@ class ReadingService:
     def search(self, filters: Mapping[str, Any], limit: int) -> render.Json:
         """Newest first; `cursor` is the oldest id here, for `before`."""
         now = self._core.clock.now_ms()
+        equal = {name: filters[name] for name in _EXACT if name in filters}
+        if "claimable" in equal:
+            equal["claimable"] = bool(equal["claimable"])
+        wanted = Listing(
+            equal,
+            limit=limit + 1,
+            text=filters.get("q"),
+            before=filters.get("before"),
+            after=filters.get("after"),
+        )
+        if wanted.text is not None:
+            self._indexer.catch_up()
         with self._core.database.read() as reader:
-            found = messages.search(reader, dict(filters), limit + 1)
+            rows = newest_first(reader, "messages", messages.FIELDS, wanted)
+        found = [Message(*row) for row in rows]
         more = len(found) > limit
         shown = found[:limit]
         return {
@@ -151,23 +164,12 @@ class ReadingService:
         self, message_id: int, wanted: ReceiptState, wait_seconds: float, is_gone: IsGone
     ) -> render.Json:
         """The same once every receiver has reached `wanted`, or when the time is over."""
-        deadline = self._core.clock.monotonic() + wait_seconds
-        changed = threading.Event()
-        with self._core.slots.long_poll():
-            self._core.listeners.watch(changed)
-            try:
-                while True:
-                    changed.clear()
-                    answer, reached = self._with_receipts(message_id, wanted)
-                    answer["reached"] = reached
-                    left = deadline - self._core.clock.monotonic()
-                    if reached or left <= 0:
-                        return answer
-                    if self._core.listeners.is_closed or is_gone():
-                        return answer
-                    changed.wait(min(left, _SLICE_SECONDS))
-            finally:
-                self._core.listeners.unwatch(changed)
+
+        def look() -> tuple[render.Json, bool]:
+            answer, reached = self._with_receipts(message_id, wanted)
+            return {**answer, "reached": reached}, reached
+
+        return waiting.until(self._core, ANY_RECEIPT, look, wait_seconds, is_gone)
 
     def _with_receipts(
         self, message_id: int, wanted: ReceiptState | None

@@ -16,6 +16,7 @@ from relay_server.domain.routing import matches
 from relay_server.errors import Unavailable
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
+from relay_server.services.live import ANY_RECEIPT
 from relay_server.services.sending import advance_cursor, message_not_found
 from relay_server.store import agents, messages, receipts
 from relay_server.store.database import Reader, Transaction
@@ -43,7 +44,8 @@ class ReceiptService:
         now = self._core.clock.now_ms()
         with self._lock:
             self._marks.extend((agent_id, message_id, now) for agent_id, message_id in marks)
-        self._has_marks.set()
+        if not self._has_marks.is_set():
+            self._has_marks.set()
 
     def flush(self) -> None:
         """Write what is buffered. Raises: Unavailable, and then it stays buffered."""
@@ -78,14 +80,18 @@ class ReceiptService:
         core = self._core
 
         def tell() -> None:
-            core.listeners.receipts_changed()
-            for agent_id, message_id, _ in dict.fromkeys(marks):
-                core.events.add(
-                    "message.receipt",
-                    messageId=message_id,
-                    agentId=agent_id,
-                    receipt={"agentId": agent_id, "state": ReceiptState.ROUTED},
-                )
+            core.listeners.changed(ANY_RECEIPT)
+            core.events.add_small(
+                "message.receipt",
+                [
+                    {
+                        "messageId": message_id,
+                        "agentId": agent_id,
+                        "receipt": {"agentId": agent_id, "state": ReceiptState.ROUTED},
+                    }
+                    for agent_id, message_id, _ in dict.fromkeys(marks)
+                ],
+            )
 
         transaction.on_commit(tell)
 
@@ -164,7 +170,7 @@ class ReceiptService:
         core = self._core
 
         def tell() -> None:
-            core.listeners.receipts_changed()
+            core.listeners.changed(ANY_RECEIPT)
             for receipt in changed:
                 core.events.add(
                     "message.receipt",

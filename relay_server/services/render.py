@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from relay_server.clock import to_rfc3339
 from relay_server.domain.agent import Agent
+from relay_server.domain.approval import Approval
+from relay_server.domain.command import Command
 from relay_server.domain.message import Message
 from relay_server.domain.receipt import Receipt
 from relay_server.store.machines import Machine
@@ -124,4 +126,40 @@ def machine_json(machine: Machine) -> Json:
         "status": "online" if machine.online else "offline",
         "registeredAt": time_json(machine.registered_at),
         "lastSeenAt": time_json(machine.last_seen_at),
+    }
+
+
+def approval_json(approval: Approval) -> Json:
+    """The contract's Approval, and how long its answer holds."""
+    return {
+        "id": approval.id,
+        "agentId": approval.agent_id,
+        "tool": approval.tool,
+        "summary": approval.summary,
+        "input": None if approval.input is None else json.loads(approval.input),
+        "status": approval.status,
+        "decision": approval.decision,
+        "reason": approval.reason,
+        "remember": approval.remember,
+        "decidedBy": approval.decided_by,
+        "createdAt": time_json(approval.created_at),
+        "expiresAt": time_json(approval.expires_at),
+        "decidedAt": time_json(approval.decided_at),
+    }
+
+
+def command_json(command: Command) -> Json:
+    """A command, for its machine and for whoever asked."""
+    return {
+        "id": command.id,
+        "machine": command.machine,
+        "kind": command.kind,
+        "agentId": command.agent_id,
+        "input": json.loads(command.input),
+        "status": command.status,
+        "detail": command.detail,
+        "result": None if command.result is None else json.loads(command.result),
+        "requestedBy": command.requested_by,
+        "createdAt": time_json(command.created_at),
+        "updatedAt": time_json(command.updated_at),
     }

@@ -15,6 +15,7 @@ from relay_server.domain.routing import MalformedTarget, Target, matches, parse_
 from relay_server.errors import InvalidRequest, NotFound, RateLimited
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
+from relay_server.services.live import ANY_RECEIPT
 from relay_server.store import agents, inbox, messages, receipts
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import BUILT_IN_AGENTS, Priority, ReceiptState
@@ -213,7 +214,7 @@ class Sender:
         core = self._core
 
         def tell() -> None:
-            core.listeners.receipts_changed()
+            core.listeners.changed(ANY_RECEIPT)
             core.events.add(
                 "message.receipt", messageId=original.id, agentId=sender, receipt=as_json
             )

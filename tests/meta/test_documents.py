@@ -12,7 +12,11 @@ import pytest
 
 from tests.meta.repository import ROOT
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "service_templates/README.md")
+DOCUMENTS = (
+    *("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "service_templates/README.md"),
+    *("docs/errors.md", "docs/integrations.md", "docs/providers.md"),
+    "scripts/examples/github-webhook.md",
+)
 PROGRAMS = {"relay-agentd": "relay_agentd", "relay-server": "relay_server"}
 _FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:relay-agentd|relay-server|(?:\./)?scripts/\w+)[^`\n]*)`")

@@ -1,16 +1,20 @@
 """A relay for each test, and makers of relays with other settings."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from relay_server.clock import Clock
 from tests.server.callback_bench import Bench
-from tests.server.running import RunningRelay
+from tests.server.running import LaterClock, RunningRelay
 from tests.support.relay_process import RelayProcess
 from tests.support.webhook_receiver import WebhookReceiver
 
 StartRelay = Callable[..., RunningRelay]
+Background = Callable[..., "Future[Any]"]
 
 
 @pytest.fixture
@@ -18,8 +22,10 @@ def start_relay(tmp_path: Path) -> Iterator[StartRelay]:
     """Start a relay in this process with the given environment; stopped after the test."""
     started: list[RunningRelay] = []
 
-    def start(folder: Path = tmp_path, **environment: str) -> RunningRelay:
-        relay = RunningRelay(folder, **environment)
+    def start(
+        folder: Path = tmp_path, clock: Clock | None = None, **environment: str
+    ) -> RunningRelay:
+        relay = RunningRelay(folder, clock, **environment)
         started.append(relay)
         return relay
 
@@ -32,6 +38,25 @@ def start_relay(tmp_path: Path) -> Iterator[StartRelay]:
 def relay_server(start_relay: StartRelay) -> RunningRelay:
     """A relay with default settings, except that nobody is limited."""
     return start_relay(AGENT_RELAY_SENDER_LIMIT="0", AGENT_RELAY_LOOP_LIMIT="0")
+
+
+@pytest.fixture
+def clock() -> LaterClock:
+    """The clock of `patient_relay`."""
+    return LaterClock()
+
+
+@pytest.fixture
+def patient_relay(start_relay: StartRelay, clock: LaterClock) -> RunningRelay:
+    """A relay whose clock can be set forward; nobody is silent for long there."""
+    return start_relay(clock=clock, STALE_TTL_MS="86400000")
+
+
+@pytest.fixture
+def background() -> Iterator[Background]:
+    """Run a call in a thread of its own; none outlives the test."""
+    with ThreadPoolExecutor(8) as pool:
+        yield pool.submit
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from relay_server.clock import Clock, SystemClock
 from relay_server.server import Server
 from relay_server.settings import from_sources
 from relay_server.wiring import build
@@ -19,13 +20,29 @@ from tests.support.wait import eventually
 Json = dict[str, Any]
 
 
+class LaterClock(SystemClock):
+    """The machine's clock, set forward by a test."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def advance(self, seconds: float) -> None:
+        self.ahead_ms += int(seconds * 1000)
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_ms / 1000
+
+
 class RunningRelay:
     """Started on construction; `stop` ends every thread and socket of it."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, clock: Clock | None = None, **environment: str) -> None:
         values = {"AGENT_RELAY_DB": str(folder / "relay.db"), "PORT": "0", **environment}
         self.settings = from_sources([values])
-        self.relay = build(self.settings)
+        self.relay = build(self.settings, clock)
         self.server = Server(self.relay, self.settings)
         self.url = f"http://127.0.0.1:{self.server.port}"
         self._thread = threading.Thread(target=self.server.run)

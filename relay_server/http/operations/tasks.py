@@ -26,7 +26,8 @@ _MISSING: Final = "task_not_found"
 _DEFAULT_LEASE_SECONDS: Final = 900
 _CREATORS: Final[Allowed] = SESSIONS | {IntegrationScope.TASKS_CREATE}
 _VIEWERS: Final[Allowed] = READERS | {IntegrationScope.TASKS_READ}
-_REFUSED: Final = (
+# What reporting may be refused for.
+REFUSED: Final = (
     *("agent_not_found", "stale_instance", "sender_forbidden"),
     *("target_forbidden", "channel_forbidden", "rate_limited"),
 )
@@ -57,7 +58,7 @@ class TaskOperations:
                 allowed=_CREATORS,
                 body=schemas.EVENT,
                 answers={201: shapes.REPORTED, 200: shapes.REPORTED},
-                problems=_REFUSED,
+                problems=REFUSED,
                 is_creating=True,
             ),
             Operation(
@@ -69,7 +70,7 @@ class TaskOperations:
                 allowed=_CREATORS,
                 body=schemas.NEW_TASK,
                 answers={201: shapes.TASK, 200: shapes.TASK},
-                problems=(*_REFUSED, _MISSING),
+                problems=(*REFUSED, _MISSING),
                 speaker=Speaker.FROM,
                 is_creating=True,
             ),

@@ -1,0 +1,1 @@
+"""Other products' webhook payloads as events of ours. Pure: no HTTP, no clock, no database."""
