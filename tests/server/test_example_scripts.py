@@ -282,10 +282,16 @@ def test_the_github_pages_lines_make_a_task(tmp_path: Path) -> None:
     assert (task["source"], task["title"]) == ("github", "me/mine#1: Try it")
 
 
-def test_the_alertmanager_example_names_a_receiver_that_exists() -> None:
-    text = (EXAMPLES / "alertmanager.yml").read_text()
+def test_the_alertmanager_examples_receiver_takes_a_real_payload(outside: Outside) -> None:
+    url = re.search(r"url: http://localhost:4850(\S+)", (EXAMPLES / "alertmanager.yml").read_text())
+    assert url is not None
+    sent = (ROOT / "tests/data/connectors/alertmanager-firing.json").read_bytes()
+    headers = {"Authorization": f"Bearer {outside.token}", "Content-Type": "application/json"}
 
-    assert "url: http://localhost:4850/api/integrations/alertmanager?target=tag:ops" in text
+    answer = outside.client.post(url[1], content=sent, headers=headers)
+
+    assert answer.status_code == 200, answer.text
+    assert [task["target"] for task in outside.tasks()] == ["tag:ops", "tag:ops"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
