@@ -13,10 +13,10 @@ from relay_server.services.access import Access
 from relay_server.services.approvals import ApprovalService
 from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
-from relay_server.services.leases import Leases, Work
+from relay_server.services.leases import Leases
 from relay_server.services.presence import Presence
 from relay_server.services.sending import KEY_LIFE_MS
-from relay_server.store import agents, answers, approvals, commands, machines, messages, tasks
+from relay_server.store import agents, answers, approvals, commands, machines, messages
 from relay_server.store.database import Transaction
 
 _log = logging.getLogger(__name__)
@@ -95,24 +95,8 @@ class Sweeper:
 
     def _expired(self, now: int) -> None:
         """Claims whose time is over; a few at a time, so that nobody waits long."""
-        why = "its lease expired"
-        found = _FEW
-        while found == _FEW and not self._is_closed.is_set():
-            with self._core.database.read() as reader:
-                if not (
-                    messages.expired_leases(reader, now, 1) or tasks.expired_leases(reader, now, 1)
-                ):
-                    return
-            with self._core.database.write() as transaction:
-                lapsed = messages.expired_leases(transaction, now, _FEW)
-                for message in lapsed:
-                    work = self._leases.of_message(transaction, message)
-                    self._leases.release(transaction, work, now, actor=None, why=why)
-                # What is left has lost its message.
-                alone = tasks.expired_leases(transaction, now, _FEW - len(lapsed))
-                for task in alone:
-                    self._leases.release(transaction, Work(None, task), now, actor=None, why=why)
-            found = len(lapsed) + len(alone)
+        while self._leases.release_expired(now, _FEW) == _FEW and not self._is_closed.is_set():
+            pass
 
     def _unanswered(self, now: int) -> None:
         """Questions that no person, and commands that no machine took up in time."""
