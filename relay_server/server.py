@@ -50,7 +50,7 @@ class _Task(WSGITask):
         environ: dict[str, Any] = super().get_environment()
         environ["relay.cut"] = cast("_Channel", self.channel).cut
         # `GET http://host/path`: the Host header must say the same (RFC 9112 3.2), or is none.
-        if self.request.proxy_netloc not in ("", environ.get("HTTP_HOST")):
+        if cast("Any", self.request).proxy_netloc not in ("", environ.get("HTTP_HOST")):
             environ["HTTP_HOST"] = ""
         return environ
 
