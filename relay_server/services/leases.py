@@ -113,23 +113,24 @@ class Leases:
             )
         return Work(message, task)
 
-    def release_expired(self, now: int, most: int) -> int:
-        """The oldest claims whose time is over, at most so many; how many there were."""
+    def has_expired(self, now: int) -> bool:
+        """Whether there is a claim whose time is over."""
         with self._core.database.read() as reader:
-            if not (
+            return bool(
                 messages.expired_leases(reader, now, 1) or tasks.expired_leases(reader, now, 1)
-            ):
-                return 0
-        with self._core.database.write() as transaction:
-            lapsed = messages.expired_leases(transaction, now, most)
-            for message in lapsed:
-                work = self.of_message(transaction, message)
-                self.release(transaction, work, now, actor=None, why=_EXPIRED)
-            # What is left has lost its message.
-            alone = tasks.expired_leases(transaction, now, most - len(lapsed))
-            for task in alone:
-                self.release(transaction, Work(None, task), now, actor=None, why=_EXPIRED)
-        return len(lapsed) + len(alone)
+            )
+
+    def release_expired(self, transaction: Transaction, now: int, most: int) -> bool:
+        """Some of those; whether there may be more."""
+        lapsed = messages.expired_leases(transaction, now, most)
+        for message in lapsed:
+            work = self.of_message(transaction, message)
+            self.release(transaction, work, now, actor=None, why=_EXPIRED)
+        # What is left has lost its message.
+        alone = tasks.expired_leases(transaction, now, most - len(lapsed))
+        for task in alone:
+            self.release(transaction, Work(None, task), now, actor=None, why=_EXPIRED)
+        return len(lapsed) + len(alone) == most
 
     def release_all(self, transaction: Transaction, agent_id: str, now: int, why: str) -> None:
         """Whatever an agent holds and has not finished."""
