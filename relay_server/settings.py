@@ -21,6 +21,8 @@ from relay_server.wire import DEFAULT_PORT
 
 APPLICATION: Final = "agent-relay"
 _MAX_MS: Final = 10 * 365 * 24 * 3600 * 1000
+# Bound to these, the server listens on every address.
+WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -1,9 +1,11 @@
-"""The words of the wire contract: enumerations, limits, header names.
+"""The words of the wire contract: enumerations, limits, header names, and the code to join.
 
 Standard library only; imports nothing of ours. It is the one module of the server that
 `relay_agentd` may import, so both sides spell every word the same way.
 """
 
+import base64
+import json
 from enum import StrEnum
 from typing import Final
 
@@ -25,6 +27,8 @@ SYSTEM: Final = "system"
 BROADCAST: Final = "broadcast"
 BUILT_IN_AGENTS: Final = (OPERATOR, SYSTEM)
 RESERVED_IDS: Final = frozenset({BROADCAST, SYSTEM, OPERATOR})
+
+_JOIN_VERSION: Final = 1
 
 
 class AgentStatus(StrEnum):
@@ -145,3 +149,27 @@ class IntegrationScope(StrEnum):
     TASKS_CREATE = "tasks:create"
     TASKS_READ = "tasks:read"
     TASKS_UPDATE = "tasks:update"
+
+
+def join_code(url: str, token: str) -> str:
+    """What `relay-server invite` prints and `relay-agentd join` takes; a secret as the token is."""
+    told = json.dumps({"v": _JOIN_VERSION, "url": url, "token": token}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+
+
+def read_join_code(code: str) -> tuple[str, str]:
+    """URL and token. Raises: ValueError with a sentence that shows nothing of the code."""
+    code = code.strip()
+    try:
+        told = json.loads(base64.b64decode(code + "=" * (-len(code) % 4), b"-_", validate=True))
+        version = told["v"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError("this is not a join code, or not all of it") from None
+    if version != _JOIN_VERSION:
+        raise ValueError("this join code is of another version; upgrade agent-relay")
+    url, token = told.get("url"), told.get("token")
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise ValueError("this join code names no relay")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise ValueError("this join code holds no token")
+    return url, token

@@ -16,6 +16,7 @@ from relay_server.services.core import Core
 from relay_server.services.events import EventLog
 from relay_server.services.explain import ExplainService
 from relay_server.services.idempotency import IdempotencyService
+from relay_server.services.indexer import Indexer
 from relay_server.services.integrations import Integrations
 from relay_server.services.leases import Leases
 from relay_server.services.live import Listeners
@@ -105,13 +106,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
     commands = CommandService(core, presence)
     sender = Sender(core)
     receipts = ReceiptService(core)
+    indexer = Indexer(core)
     services = Services(
         access=access,
         voices=Voices(database),
         idempotency=IdempotencyService(core),
         agents=AgentService(core, presence),
         sender=sender,
-        reading=ReadingService(core, receipts),
+        reading=ReadingService(core, receipts, indexer),
         receipts=receipts,
         claims=ClaimService(core, leases, sender),
         explain=ExplainService(core, receipts),
@@ -126,7 +128,10 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
     )
     app = build_app(settings, services)
     sweeper = Sweeper(core, presence, leases, access, approvals=approvals, commands=commands)
-    workers: list[Worker] = [receipts, sweeper, Checkpoints(database), callbacks.deliverer]
+    workers: list[Worker] = [
+        *(receipts, sweeper, Checkpoints(database)),
+        *(callbacks.deliverer, indexer),
+    ]
     return Relay(app, core, receipts, sweeper, workers, lock)
 
 

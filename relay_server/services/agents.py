@@ -9,12 +9,9 @@ from relay_server.errors import Conflict, Forbidden, InvalidRequest
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
 from relay_server.services.presence import Presence
-from relay_server.store import agents, inbox, messages
+from relay_server.store import agents, messages, unread
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import RESERVED_IDS, AgentStatus
-
-# Counting stops here: nobody needs to know more exactly, and listing agents stays cheap.
-_MOST_UNREAD: Final = 1000
 
 # Contract field -> ours, for what a client may say about an agent.
 _FIELDS: Final = {
@@ -57,15 +54,18 @@ class AgentService:
     ) -> list[render.Json]:
         """Those that match every filter; `q` in id, name, label, project or a tag."""
         with self._core.database.read() as reader:
-            found = agents.find(reader, dict(filters))
-            if q:
-                found = [agent for agent in found if _mentions(agent, q.casefold())]
-            return [self._render(reader, agent) for agent in found[:most]]
+            found = agents.find(reader, dict(filters), q.casefold() if q else None, most)
+            counted = unread.counts(reader, found, now=self._core.clock.now_ms())
+        return [render.agent_json(agent, counted[agent.id]) for agent in found]
 
     def _render(self, reader: Reader, agent: Agent) -> render.Json:
-        now = self._core.clock.now_ms()
-        unread = inbox.unread_count(reader, agent.card, now=now, most=_MOST_UNREAD)
-        return render.agent_json(agent, unread)
+        counted = unread.counts(reader, [agent], now=self._core.clock.now_ms())
+        return render.agent_json(agent, counted[agent.id])
+
+    def _answer(self, agent: Agent) -> render.Json:
+        """After the change: counting mail is nothing that other writers should wait for."""
+        with self._core.database.read() as reader:
+            return self._render(reader, agent)
 
     # -- registering and changing
 
@@ -189,7 +189,7 @@ class AgentService:
         with self._core.database.write() as transaction:
             before = lookup.require_agent(transaction, agent_id, instance)
             agent = self._presence.report(transaction, before, status, detail, now)
-            return self._render(transaction, agent)
+        return self._answer(agent)
 
     def heartbeat(self, agent_id: str, instance: str | None) -> render.Json:
         """It is alive."""
@@ -197,7 +197,7 @@ class AgentService:
         with self._core.database.write() as transaction:
             before = lookup.require_agent(transaction, agent_id, instance)
             agent = self._presence.alive(transaction, before, now)
-            return self._render(transaction, agent)
+        return self._answer(agent)
 
     def heartbeats(
         self, reports: Sequence[Mapping[str, Any]], machine: str | None
@@ -261,8 +261,3 @@ def _clean_label(label: str | None) -> str | None:
 
 def _told_to_session(agent: Agent) -> tuple[Any, ...]:
     return agent.label, agent.tags, agent.capabilities, agent.channels, agent.approval_mode
-
-
-def _mentions(agent: Agent, folded: str) -> bool:
-    texts = [agent.id, agent.name, agent.label or "", agent.project or "", *agent.tags]
-    return any(folded in text.casefold() for text in texts)

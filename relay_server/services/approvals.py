@@ -1,6 +1,7 @@
 """Questions of sessions to a person: asked, answered once, waited for, given up.
 
-Events and streams hear of each change after its commit. Reading never writes: an approval past
+Events (`approval.requested`, `.decided`, `.expired`, `.canceled`) and the session's streams hear of
+each change after its commit. Reading never writes: an approval past
 its time is shown as expired, and the sweeper writes it down.
 """
 

@@ -9,15 +9,18 @@ from relay_server.domain.message import Message
 from relay_server.domain.receipt import has_reached
 from relay_server.services import lookup, render, waiting
 from relay_server.services.core import Core
+from relay_server.services.indexer import Indexer
 from relay_server.services.live import ANY_RECEIPT, Waiter
 from relay_server.services.receipts import ReceiptService, receipts_of
 from relay_server.services.sending import message_not_found
 from relay_server.services.waiting import SLICE_SECONDS, IsGone
 from relay_server.store import agents, inbox, messages
 from relay_server.store.database import Reader
+from relay_server.store.search import Listing, newest_first
 from relay_server.wire import ReceiptState
 
 _MAX_THREAD: Final = 10_000
+_EXACT: Final = ("sender", "target", "thread_id", "channel", "claimable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,10 @@ class InboxQuery:
 class ReadingService:
     """Thread-safe; owns nothing but its core."""
 
-    def __init__(self, core: Core, receipts: ReceiptService) -> None:
+    def __init__(self, core: Core, receipts: ReceiptService, indexer: Indexer) -> None:
         self._core = core
         self._receipts = receipts
+        self._indexer = indexer
 
     # -- inbox
 
@@ -115,8 +119,21 @@ class ReadingService:
     def search(self, filters: Mapping[str, Any], limit: int) -> render.Json:
         """Newest first; `cursor` is the oldest id here, for `before`."""
         now = self._core.clock.now_ms()
+        equal = {name: filters[name] for name in _EXACT if name in filters}
+        if "claimable" in equal:
+            equal["claimable"] = bool(equal["claimable"])
+        wanted = Listing(
+            equal,
+            limit=limit + 1,
+            text=filters.get("q"),
+            before=filters.get("before"),
+            after=filters.get("after"),
+        )
+        if wanted.text is not None:
+            self._indexer.catch_up()
         with self._core.database.read() as reader:
-            found = messages.search(reader, dict(filters), limit + 1)
+            rows = newest_first(reader, "messages", messages.FIELDS, wanted)
+        found = [Message(*row) for row in rows]
         more = len(found) > limit
         shown = found[:limit]
         return {

@@ -44,7 +44,8 @@ class ReceiptService:
         now = self._core.clock.now_ms()
         with self._lock:
             self._marks.extend((agent_id, message_id, now) for agent_id, message_id in marks)
-        self._has_marks.set()
+        if not self._has_marks.is_set():
+            self._has_marks.set()
 
     def flush(self) -> None:
         """Write what is buffered. Raises: Unavailable, and then it stays buffered."""
@@ -80,13 +81,17 @@ class ReceiptService:
 
         def tell() -> None:
             core.listeners.changed(ANY_RECEIPT)
-            for agent_id, message_id, _ in dict.fromkeys(marks):
-                core.events.add(
-                    "message.receipt",
-                    messageId=message_id,
-                    agentId=agent_id,
-                    receipt={"agentId": agent_id, "state": ReceiptState.ROUTED},
-                )
+            core.events.add_small(
+                "message.receipt",
+                [
+                    {
+                        "messageId": message_id,
+                        "agentId": agent_id,
+                        "receipt": {"agentId": agent_id, "state": ReceiptState.ROUTED},
+                    }
+                    for agent_id, message_id, _ in dict.fromkeys(marks)
+                ],
+            )
 
         transaction.on_commit(tell)
 

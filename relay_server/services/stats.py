@@ -4,7 +4,7 @@ from relay_server import __version__
 from relay_server.clock import to_rfc3339
 from relay_server.services import render
 from relay_server.services.core import Core
-from relay_server.store import agents, approvals, machines, messages
+from relay_server.store import agents, approvals, machines, messages, tasks
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -28,8 +28,9 @@ class StatsService:
         with core.database.read() as reader:
             by_status = agents.count_by_status(reader)
             counted = messages.counts(reader, now - _DAY_MS)
-            known = machines.all_machines(reader)
+            by_task_status = tasks.count_by_status(reader)
             pending = approvals.count_pending(reader, now)
+            known, online = machines.counts(reader)
         total = sum(by_status.values())
         offline = by_status.get("offline", 0)
         return {
@@ -44,9 +45,9 @@ class StatsService:
                 "offline": offline,
             },
             "messages": counted,
-            "tasks": {"byStatus": {}},
+            "tasks": {"byStatus": by_task_status},
             "approvals": {"pending": pending},
-            "machines": {"total": len(known), "online": sum(m.online for m in known)},
+            "machines": {"total": known, "online": online},
             "streams": {"open": core.slots.streams, "limit": core.slots.max_streams},
             "database": {"engine": "sqlite", "bytes": core.database.size()},
         }

@@ -1,7 +1,8 @@
 """The periodic work, in order: silent agents and machines, expired leases, what nobody answered,
 pruning, retention.
 
-One thread. Each pass takes the time as an argument; missed passes are not made up for.
+One thread; all of it in small batches, each told of after its commit. Each pass takes the time as
+an argument; missed passes are not made up for.
 """
 
 import logging
@@ -11,12 +12,22 @@ from typing import Final
 
 from relay_server.services.access import Access
 from relay_server.services.approvals import ApprovalService
+from relay_server.services.batches import Batches
 from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
 from relay_server.services.leases import Leases, Work
 from relay_server.services.presence import Presence
 from relay_server.services.sending import KEY_LIFE_MS
-from relay_server.store import agents, answers, approvals, commands, machines, messages, tasks
+from relay_server.store import (
+    agents,
+    answers,
+    approvals,
+    commands,
+    machines,
+    messages,
+    retention,
+    tasks,
+)
 from relay_server.store.database import Transaction
 
 _log = logging.getLogger(__name__)
@@ -24,8 +35,6 @@ _log = logging.getLogger(__name__)
 _DAY_MS: Final = 24 * 3600 * 1000
 # Output that somebody looked at: large, of use for a moment only, and nobody else's business.
 _LOGS_MS: Final = 3600 * 1000
-_BATCH: Final = 500
-_FEW: Final = 50
 # Often enough that a short TTL is kept, seldom enough to cost nothing.
 _SLOWEST_SECONDS: Final = 5.0
 _FASTEST_SECONDS: Final = 0.1
@@ -53,7 +62,10 @@ class Sweeper:
         self._is_closed = threading.Event()
         shortest = min(core.settings.stale_ttl_ms, core.settings.offline_prune_ms)
         self._pause = min(_SLOWEST_SECONDS, max(_FASTEST_SECONDS, shortest / 4000))
+        self._batches = Batches(core.database, core.clock, self._is_closed)
         self._retention_at = 0
+        # Up to this message there is only what retention keeps.
+        self._kept_until = 0
 
     def run(self) -> None:
         """Sweep until closed."""
@@ -79,40 +91,48 @@ class Sweeper:
             self._retention_at = now + 60_000
             self._retention(now)
 
+    # Each looks first without the lock, and again under it: one may have spoken meanwhile.
+
     def _silent(self, now: int) -> None:
         before = now - self._core.settings.stale_ttl_ms
-        with self._core.database.read() as reader:
-            silent = agents.silent_since(reader, before)
-            machines_silent = machines.silent_since(reader, before)
-        if not silent and not machines_silent:
-            return
-        with self._core.database.write() as transaction:
-            # Looked up again: one may have spoken while we waited for the lock.
-            for agent in agents.silent_since(transaction, before):
+
+        def agents_silent(transaction: Transaction, most: int) -> bool:
+            silent = agents.silent_since(transaction, before, most)
+            for agent in silent:
                 self._presence.went_silent(transaction, agent, now)
-            for machine in machines.silent_since(transaction, before):
-                self._presence.machine_silent(transaction, machine)
+            return len(silent) == most
+
+        with self._core.database.read() as reader:
+            has_silent = bool(agents.silent_since(reader, before, 1))
+            machines_silent = machines.silent_since(reader, before)
+        if has_silent:
+            self._batches.run(agents_silent)
+        if machines_silent:
+            with self._core.database.write() as transaction:
+                for machine in machines.silent_since(transaction, before):
+                    self._presence.machine_silent(transaction, machine)
 
     def _expired(self, now: int) -> None:
-        """Claims whose time is over; a few at a time, so that nobody waits long."""
-        why = "its lease expired"
-        found = _FEW
-        while found == _FEW and not self._is_closed.is_set():
-            with self._core.database.read() as reader:
-                if not (
-                    messages.expired_leases(reader, now, 1) or tasks.expired_leases(reader, now, 1)
-                ):
-                    return
-            with self._core.database.write() as transaction:
-                lapsed = messages.expired_leases(transaction, now, _FEW)
-                for message in lapsed:
-                    work = self._leases.of_message(transaction, message)
-                    self._leases.release(transaction, work, now, actor=None, why=why)
-                # What is left has lost its message.
-                alone = tasks.expired_leases(transaction, now, _FEW - len(lapsed))
-                for task in alone:
-                    self._leases.release(transaction, Work(None, task), now, actor=None, why=why)
-            found = len(lapsed) + len(alone)
+        """Claims whose time is over."""
+
+        def release(transaction: Transaction, most: int) -> bool:
+            why = "its lease expired"
+            lapsed = messages.expired_leases(transaction, now, most)
+            for message in lapsed:
+                work = self._leases.of_message(transaction, message)
+                self._leases.release(transaction, work, now, actor=None, why=why)
+            # What is left has lost its message.
+            alone = tasks.expired_leases(transaction, now, most - len(lapsed))
+            for task in alone:
+                self._leases.release(transaction, Work(None, task), now, actor=None, why=why)
+            return len(lapsed) + len(alone) == most
+
+        with self._core.database.read() as reader:
+            has_expired = bool(
+                messages.expired_leases(reader, now, 1) or tasks.expired_leases(reader, now, 1)
+            )
+        if has_expired:
+            self._batches.run(release)
 
     def _unanswered(self, now: int) -> None:
         """Questions that no person, and commands that no machine took up in time."""
@@ -122,27 +142,38 @@ class Sweeper:
 
     def _prune(self, now: int) -> None:
         before = now - self._core.settings.offline_prune_ms
-        with self._core.database.read() as reader:
-            if not agents.offline_since(reader, before):
-                return
-        with self._core.database.write() as transaction:
-            for agent in agents.offline_since(transaction, before):
+
+        def remove(transaction: Transaction, most: int) -> bool:
+            gone = agents.offline_since(transaction, before, most)
+            for agent in gone:
                 self._presence.remove(transaction, agent)
+            return len(gone) == most
+
+        with self._core.database.read() as reader:
+            has_gone = bool(agents.offline_since(reader, before, 1))
+        if has_gone:
+            self._batches.run(remove)
 
     def _retention(self, now: int) -> None:
         before = now - self._core.settings.retention_days * _DAY_MS
         with self._core.database.read() as reader:
             first = messages.first_id_since(reader, before)
-        self._remove(messages.remove_older, first)
+
+        def look_at_more(transaction: Transaction, most: int) -> bool:
+            self._kept_until, has_more = retention.remove_messages(
+                transaction, self._kept_until, first, now, most
+            )
+            return has_more
+
+        if self._kept_until < first - 1:
+            self._batches.run(look_at_more)
+        self._remove(retention.remove_completed, min(first, self._kept_until))
+        self._remove(retention.remove_tasks, before)
         self._remove(approvals.remove_older, before)
         self._remove(commands.remove_older, before)
         self._remove(commands.remove_old_logs, now - _LOGS_MS)
-        with self._core.database.write() as transaction:
-            answers.remove_older(transaction, now - KEY_LIFE_MS)
+        self._remove(answers.remove_older, now - KEY_LIFE_MS)
 
     def _remove(self, some: Callable[[Transaction, int, int], int], before: int) -> None:
-        """In batches, so that no writer waits long."""
-        removed = _BATCH
-        while removed == _BATCH and not self._is_closed.is_set():
-            with self._core.database.write() as transaction:
-                removed = some(transaction, before, _BATCH)
+        """`some` removes a number of what is older, at most; how many went."""
+        self._batches.run(lambda transaction, most: some(transaction, before, most) == most)

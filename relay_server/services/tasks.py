@@ -18,8 +18,9 @@ from relay_server.services.leases import TASK_KIND, Ending, Leases
 from relay_server.services.render import Json
 from relay_server.services.sending import Sender, parse_to
 from relay_server.services.task_journal import TaskJournal
-from relay_server.store import search, tasks
+from relay_server.store import tasks
 from relay_server.store.database import Reader, Transaction
+from relay_server.store.search import Listing
 from relay_server.wire import MAX_BODY_BYTES, TaskStatus
 
 _MOST_EVENTS: Final = 1000
@@ -248,16 +249,16 @@ class TaskService:
         self, filters: Mapping[str, Any], q: str | None, limit: int, viewer: Integration | None
     ) -> Json:
         """Newest first, as far as the viewer reaches."""
-        wanted = dict(filters)
+        among = {}
         if viewer is not None and viewer.targets is not None:
-            wanted["targets"] = sorted(viewer.addresses or ())
+            among["target"] = sorted(viewer.addresses or ())
         if viewer is not None and viewer.channels is not None:
-            wanted["channels"] = sorted(viewer.channels)
-        if q is not None:
-            wanted["match"] = search.match(q)
+            among["channel"] = sorted(viewer.channels)
+        equal = {name: value for name, value in filters.items() if name != "before"}
+        wanted = Listing(equal, limit=limit + 1, text=q, before=filters.get("before"), among=among)
         now = self._core.clock.now_ms()
         with self._core.database.read() as reader:
-            found = [] if wanted.get("match") == "" else tasks.search(reader, wanted, limit + 1)
+            found = tasks.find(reader, wanted)
         return {
             "tasks": [render.task_json(task, now) for task in found[:limit]],
             "more": len(found) > limit,

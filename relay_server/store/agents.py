@@ -12,6 +12,8 @@ from relay_server.wire import BROADCAST
 _LISTS: Final = ("tags", "capabilities", "channels")
 COLUMNS: Final = tuple(Agent.__dataclass_fields__)
 _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM agents"
+# Any number of ids as one parameter.
+_EACH: Final = "SELECT value FROM json_each(?)"
 _UPSERT: Final = (
     f"INSERT INTO agents ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS[1:])}"
@@ -58,9 +60,14 @@ def all_agents(reader: Reader) -> list[Agent]:
     return [_agent(row) for row in reader.all(f"{_SELECT} ORDER BY built_in, id")]
 
 
-def find(reader: Reader, equal: dict[str, str]) -> list[Agent]:
-    """Those whose columns equal the given values; `label` whatever its case."""
-    conditions, values = ["1"], list[str]()
+def find(
+    reader: Reader, equal: dict[str, str], mentions: str | None, most: int | None
+) -> list[Agent]:
+    """The first `most` whose columns equal the given values; `label` whatever its case.
+
+    `mentions`: folded text that is in the id, name, label, project or a tag.
+    """
+    conditions, values = ["1"], list[Any]()
     for column, value in equal.items():
         if column in ("tag", "capability", "label"):
             prefix = {"tag": "tag", "capability": "cap", "label": "label"}[column]
@@ -71,8 +78,21 @@ def find(reader: Reader, equal: dict[str, str]) -> list[Agent]:
             assert column in COLUMNS
             conditions.append(f"{column} = ?")
             values.append(value)
-    sql = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY built_in, id"
-    return [_agent(row) for row in reader.all(sql, values)]
+    chosen = f"WHERE {' AND '.join(conditions)} ORDER BY built_in, id"
+    if mentions is not None:
+        # SQLite folds ASCII only. Most agents need not be read as a whole for this.
+        texts = reader.all(f"SELECT id, name, label, project, tags FROM agents {chosen}", values)
+        found = [row[0] for row in texts if _mentions(row, mentions)][:most]
+        chosen, values = f"WHERE id IN ({_EACH}) ORDER BY built_in, id", [json.dumps(found)]
+    limit = -1 if most is None else most
+    return [_agent(row) for row in reader.all(f"{_SELECT} {chosen} LIMIT ?", [*values, limit])]
+
+
+def _mentions(row: tuple[Any, ...], folded: str) -> bool:
+    *texts, tags = row
+    if any(text is not None and folded in text.casefold() for text in texts):
+        return True
+    return any(folded in tag.casefold() for tag in json.loads(tags))
 
 
 def addressed(reader: Reader, address: str) -> list[Agent]:
@@ -167,16 +187,16 @@ def add_instance(transaction: Transaction, agent_id: str, instance_id: str, epoc
     )
 
 
-def silent_since(reader: Reader, before: int) -> list[Agent]:
+def silent_since(reader: Reader, before: int, most: int) -> list[Agent]:
     """Agents that are not offline but were last seen before."""
-    sql = f"{_SELECT} WHERE built_in = 0 AND last_seen_at < ? AND status <> 'offline'"
-    return [_agent(row) for row in reader.all(sql, (before,))]
+    sql = f"{_SELECT} WHERE built_in = 0 AND last_seen_at < ? AND status <> 'offline' LIMIT ?"
+    return [_agent(row) for row in reader.all(sql, (before, most))]
 
 
-def offline_since(reader: Reader, before: int) -> list[Agent]:
+def offline_since(reader: Reader, before: int, most: int) -> list[Agent]:
     """Agents that went offline before."""
-    sql = f"{_SELECT} WHERE built_in = 0 AND offline_since < ?"
-    return [_agent(row) for row in reader.all(sql, (before,))]
+    sql = f"{_SELECT} WHERE built_in = 0 AND offline_since < ? LIMIT ?"
+    return [_agent(row) for row in reader.all(sql, (before, most))]
 
 
 def names(reader: Reader) -> list[tuple[str, str | None]]:

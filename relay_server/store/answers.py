@@ -34,6 +34,10 @@ def save(
     )
 
 
-def remove_older(transaction: Transaction, before: int) -> None:
-    """Those past their time."""
-    transaction.run("DELETE FROM idempotent_answers WHERE created_at < ?", (before,))
+def remove_older(transaction: Transaction, before: int, most: int) -> int:
+    """Remove those past their time; how many went."""
+    return transaction.run(
+        "DELETE FROM idempotent_answers WHERE (scope, sender, key) IN"
+        " (SELECT scope, sender, key FROM idempotent_answers WHERE created_at < ? LIMIT ?)",
+        (before, most),
+    )

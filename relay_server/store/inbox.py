@@ -79,15 +79,6 @@ def late(reader: Reader, card: Card, until: int, *, now: int, limit: int) -> lis
     return [found[message_id] for message_id in sorted(found)]
 
 
-def unread_count(reader: Reader, card: Card, *, now: int, most: int) -> int:
-    """How many messages the agent has not read, counted no further than `most`."""
-    values = _parameters(card, now, most) | {"since": card.inbox_start}
-    sql = _union(card, "m.id", ["m.id > :since", UNREAD])
-    row = reader.one(f"SELECT count(*) FROM ({sql})", values)
-    assert row is not None
-    return int(row[0])
-
-
 def advanced_cursor(reader: Reader, card: Card, cursor: int, *, now: int) -> int:
     """The newest id with nothing un-handed before it."""
     values = _parameters(card, now, _PAGE)

@@ -36,6 +36,13 @@ def all_machines(reader: Reader) -> list[Machine]:
     return [_machine(row) for row in reader.all(f"{_SELECT} ORDER BY id")]
 
 
+def counts(reader: Reader) -> tuple[int, int]:
+    """How many there are, and how many of them are online."""
+    row = reader.one("SELECT count(*), coalesce(sum(online), 0) FROM machines")
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
 def save(transaction: Transaction, machine: Machine) -> None:
     """Write all of it."""
     transaction.run(

@@ -1,7 +1,7 @@
-"""Rows of messages: write one, find by id, thread or search; claims; retention."""
+"""Rows of messages: write one, find by id or thread; claims; how many."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from relay_server.domain.lease import Lease
 from relay_server.domain.message import Message
@@ -62,28 +62,6 @@ def thread(reader: Reader, thread_id: int, limit: int) -> list[Message]:
     return [Message(*row) for row in reader.all(sql, (thread_id, limit))]
 
 
-def search(reader: Reader, filters: dict[str, Any], limit: int) -> list[Message]:
-    """Everyone's messages, newest first."""
-    conditions, values = ["1"], list[Any]()
-    for column in ("sender", "target", "thread_id", "channel", "claimable"):
-        if column in filters:
-            conditions.append(f"m.{column} = ?")
-            values.append(filters[column])
-    if "q" in filters:
-        for word in filters["q"].split():
-            conditions.append("(m.body LIKE ? ESCAPE '!' OR m.subject LIKE ? ESCAPE '!')")
-            pattern = "%" + word.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
-            values += [pattern, pattern]
-    if "before" in filters:
-        conditions.append("m.id < ?")
-        values.append(filters["before"])
-    if "after" in filters:
-        conditions.append("m.id > ?")
-        values.append(filters["after"])
-    sql = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY m.id DESC LIMIT ?"
-    return [Message(*row) for row in reader.all(sql, [*values, limit])]
-
-
 def set_lease(transaction: Transaction, message_id: int, lease: Lease | None) -> None:
     """Write who holds it now."""
     values = (
@@ -131,12 +109,27 @@ def remove(transaction: Transaction, message_id: int) -> bool:
     return bool(transaction.run("DELETE FROM messages WHERE id = ?", (message_id,)))
 
 
+def counts(reader: Reader, day_ago: int) -> dict[str, int]:
+    """For /api/stats, without looking at what is counted: an id is given to one message only and
+    none is left out, so there are as many as ids, without those that were removed."""
+    newest = newest_id(reader)
+    removed = reader.one("SELECT value FROM tallies WHERE name = 'messages.removed'")
+    unclaimed = reader.one(
+        "SELECT count(*) FROM messages WHERE claimable = 1 AND completed_at IS NULL"
+        " AND claim_agent IS NULL"
+    )
+    assert unclaimed
+    total = newest - (int(removed[0]) if removed else 0)
+    recent = newest - first_id_since(reader, day_ago) + 1
+    return {"total": total, "last24h": min(total, max(0, recent)), "unclaimed": unclaimed[0]}
+
+
 def first_id_since(reader: Reader, created_at: int) -> int:
     """The smallest id created at or after a time: ids and times grow together, so bisect."""
-    row = reader.one("SELECT min(id), max(id) FROM messages")
-    if row is None or row[0] is None:
-        return 1
-    low, high = int(row[0]), int(row[1]) + 1
+    ends = reader.one("SELECT (SELECT min(id) FROM messages), (SELECT max(id) FROM messages)")
+    if ends is None or ends[0] is None:
+        return newest_id(reader) + 1
+    low, high = int(ends[0]), int(ends[1]) + 1
     while low < high:
         middle = (low + high) // 2
         found = reader.one(
@@ -147,28 +140,3 @@ def first_id_since(reader: Reader, created_at: int) -> int:
         else:
             low = int(found[0]) + 1
     return low
-
-
-def remove_older(transaction: Transaction, before_id: int, batch: int) -> int:
-    """Delete old messages, except open claimable ones; how many went."""
-    return transaction.run(
-        "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id < ?"
-        " AND NOT (claimable = 1 AND completed_at IS NULL) LIMIT ?)",
-        (before_id, batch),
-    )
-
-
-def counts(reader: Reader, day_ago: int) -> dict[str, int]:
-    """For /api/stats."""
-    total = reader.one("SELECT count(*) FROM messages")
-    recent = reader.one(
-        "SELECT count(*) FROM messages WHERE id >= ?", (first_id_since(reader, day_ago),)
-    )
-    unclaimed = reader.one(
-        "SELECT count(*) FROM messages WHERE claimable = 1 AND completed_at IS NULL"
-        " AND claim_agent IS NULL"
-    )
-    assert total
-    assert recent
-    assert unclaimed
-    return {"total": total[0], "last24h": recent[0], "unclaimed": unclaimed[0]}

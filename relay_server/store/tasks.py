@@ -1,17 +1,18 @@
 """Rows of tasks and of what happened to them."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from relay_server.domain.lease import Lease
 from relay_server.domain.task import Task
 from relay_server.store.database import Reader, Transaction
+from relay_server.store.search import Listing, newest_first
 from relay_server.wire import TaskStatus
 
 COLUMNS: Final = tuple(Task.__dataclass_fields__)
 _FIELDS: Final = ", ".join(f"t.{column}" for column in COLUMNS)
+_LISTED: Final = ", ".join(f"m.{column}" for column in COLUMNS)
 _SELECT: Final = f"SELECT {_FIELDS} FROM tasks t"
 _INSERT: Final = (
     f"INSERT INTO tasks ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -99,26 +100,16 @@ def set_lease(
     )
 
 
-def search(reader: Reader, filters: Mapping[str, Any], limit: int) -> list[Task]:
-    """Newest first. `targets` and `channels` limit to what an integration may see."""
-    conditions, values = ["1"], list[Any]()
-    for column in ("status", "target", "channel", "source", "claimed_by"):
-        if column in filters:
-            conditions.append(f"t.{column} = ?")
-            values.append(filters[column])
-    for name, column in (("targets", "target"), ("channels", "channel")):
-        if name in filters:
-            allowed = list(filters[name])
-            conditions.append(f"t.{column} IN ({', '.join('?' * len(allowed))})")
-            values += allowed
-    if "before" in filters:
-        conditions.append("t.id < ?")
-        values.append(filters["before"])
-    if "match" in filters:
-        conditions.append("t.id IN (SELECT rowid FROM tasks_search WHERE tasks_search MATCH ?)")
-        values.append(filters["match"])
-    sql = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY t.id DESC LIMIT ?"
-    return [_task(row) for row in reader.all(sql, [*values, limit])]
+def find(reader: Reader, wanted: Listing) -> list[Task]:
+    """Newest first."""
+    return [_task(row) for row in newest_first(reader, "tasks", _LISTED, wanted)]
+
+
+def count_by_status(reader: Reader) -> dict[str, int]:
+    """Every status; the schema's triggers keep the numbers."""
+    rows = reader.all("SELECT name, value FROM tallies WHERE name LIKE 'tasks.%'")
+    found: dict[str, int] = dict(rows)
+    return {status.value: found.get(f"tasks.{status}", 0) for status in TaskStatus}
 
 
 def held_by(reader: Reader, agent_id: str) -> list[Task]:

@@ -2,12 +2,17 @@
 
 import argparse
 
-from scripts.benchmarks import idle, server, sessions
+from scripts.benchmarks import idle, server, sessions, streams
 
 
 def main() -> None:
     """Take the chosen measurements, all by default."""
-    suites = {"server": server.run, "sessions": sessions.run, "idle": idle.run}
+    suites = {
+        "server": server.run,
+        "streams": streams.run,
+        "sessions": sessions.run,
+        "idle": idle.run,
+    }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("suite", nargs="*", choices=[*suites, []], help="default: all")
     chosen = parser.parse_args().suite or list(suites)

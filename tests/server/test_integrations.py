@@ -128,14 +128,21 @@ def test_shown_settings_name_the_integrations_and_nothing_else_of_them() -> None
 
 def test_those_added_stand_beside_those_of_the_settings(integrations: Integrations) -> None:
     fields = {name: value for name, value in GOOD.items() if name != "token"}
-    added, at, token = integrations.add({**fields, "name": "later"})
+    added = integrations.add({**fields, "name": "later"})
+    token = added.pop("token")
 
     assert token.startswith("ari_")
-    assert integrations.by_name("later") == added
-    assert [(found.name, when) for found, when in integrations.all()] == [
-        ("later", at),
-        ("ops.alerts-1", None),
-    ]
+    assert added == {
+        "name": "later",
+        "scopes": GOOD["scopes"],
+        "targets": GOOD["targets"],
+        "channels": [],
+        "callbackUrl": GOOD["callbackUrl"],
+        "signsCallbacks": True,
+        "checksWebhooks": True,
+        "addedAt": added["addedAt"],
+    }
+    assert integrations.all() == [added, {**added, "name": "ops.alerts-1", "addedAt": None}]
 
 
 def test_a_name_is_given_once(integrations: Integrations) -> None:

@@ -248,7 +248,7 @@ def test_an_id_out_of_reach_is_answered_with_reset(relay: RunningRelay, last_id:
 def test_the_log_reaches_back_ten_thousand_events_and_no_further(relay: RunningRelay) -> None:
     log = relay.relay.core.events
     log.add("test.first", number=0)
-    first = log.subscribe(frozenset(), 10**9).feed.take(1)[0]
+    first = log.subscribe(frozenset(), 10**9).feed.take()[0]
     number = int(first.split(b"id: ")[1].split(b"\n")[0])
     for _ in range(10_000):
         log.add("test.more", number=1)
@@ -262,7 +262,7 @@ def test_the_log_reaches_back_ten_thousand_events_and_no_further(relay: RunningR
 def test_the_log_keeps_fewer_events_when_they_are_large(relay: RunningRelay) -> None:
     log = relay.relay.core.events
     log.add("test.first", number=0)
-    first = log.subscribe(frozenset(), 10**9).feed.take(1)[0]
+    first = log.subscribe(frozenset(), 10**9).feed.take()[0]
     number = int(first.split(b"id: ")[1].split(b"\n")[0])
     log.add("test.kept", number=1)
     for _ in range(8):

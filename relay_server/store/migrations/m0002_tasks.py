@@ -52,6 +52,10 @@ STATEMENTS: Final = (
     CREATE INDEX tasks_leased ON tasks (lease_expires_at)
     WHERE claimed_by IS NOT NULL AND ended_at IS NULL
     """,
+    """
+    CREATE INDEX tasks_held ON tasks (claimed_by)
+    WHERE claimed_by IS NOT NULL AND ended_at IS NULL
+    """,
     "CREATE INDEX tasks_ended ON tasks (ended_at) WHERE ended_at IS NOT NULL",
     """
     CREATE TABLE task_events (
@@ -232,6 +236,39 @@ STATEMENTS: Final = (
     CREATE INDEX messages_unclaimed ON messages (id)
     WHERE claimable = 1 AND completed_at IS NULL AND claim_agent IS NULL
     """,
-    "CREATE INDEX agents_status ON agents (built_in, status)",
+    # Who holds work, without looking at everyone's: agents go in masses.
+    """
+    CREATE INDEX messages_claimed ON messages (claim_agent)
+    WHERE claim_agent IS NOT NULL AND completed_at IS NULL
+    """,
+    # Work that was open when its time to be removed came.
+    "CREATE INDEX messages_completed ON messages (id) WHERE completed_at IS NOT NULL",
+    # The few that a session took and has not read: all others up to its cursor it has.
+    """
+    CREATE INDEX receipts_unread ON receipts (agent_id, message_id)
+    WHERE state IN ('handed', 'in_context')
+    """,
+    # Ids have no gaps but for removed messages, so how many there are costs a sender nothing.
+    """
+    CREATE TRIGGER messages_tally_delete AFTER DELETE ON messages
+    BEGIN
+        UPDATE tallies SET value = value + 1 WHERE name = 'messages.removed';
+    END
+    """,
+    """
+    INSERT INTO tallies (name, value)
+    SELECT 'messages.removed', seq - (SELECT count(*) FROM messages)
+    FROM sqlite_sequence WHERE name = 'messages'
+    """,
+    "CREATE INDEX idempotent_answers_age ON idempotent_answers (created_at)",
+    "CREATE INDEX agents_listed ON agents (built_in, id)",
+    "CREATE INDEX agents_status ON agents (status, built_in, id)",
+    "CREATE INDEX agents_machine ON agents (machine, built_in, id) WHERE machine IS NOT NULL",
     "CREATE INDEX agents_offline ON agents (offline_since) WHERE offline_since IS NOT NULL",
+    # Only who may fall silent: those that have stay on for a week.
+    "DROP INDEX agents_seen",
+    """
+    CREATE INDEX agents_seen ON agents (last_seen_at)
+    WHERE built_in = 0 AND status <> 'offline'
+    """,
 )

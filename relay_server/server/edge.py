@@ -1,0 +1,174 @@
+"""The listening socket: who gets in, how many, and who has to go. Runs in the loop's thread.
+
+Nobody can lock others out: when all connections are taken, those that only wait are cut, first the
+ones that never asked for anything, the oldest first. A request must be complete within a time.
+"""
+
+import errno
+import socket
+import time
+from contextlib import suppress
+from time import monotonic
+from types import ModuleType
+from typing import Any, Final, cast
+
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+
+from relay_server.server.channel import MAX_UNSENT, Channel, hand_over_streams
+from relay_server.server.pump import Pump
+from relay_server.wire import MAX_REQUEST_BYTES
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None
+
+# Ours is checked in the application; this only bounds what a hostile client may send.
+_MAX_BODY: Final = 8 * MAX_REQUEST_BYTES
+_MAX_HEADERS: Final = 64 * 1024
+# Of all requests that are not complete.
+_MAX_HELD: Final = 64 * 1024 * 1024
+
+# From its first byte to its last; for the first request of a connection from its start.
+REQUEST_SECONDS: Final = 20
+# How long a client may not take anything of what waits for it. Streams send at least their pings.
+STALLED_SECONDS: Final = 60
+IDLE_SECONDS: Final = 300
+_LOOK_SECONDS: Final = 1
+
+# A burst comes in at once; others have their turn after so many.
+_ACCEPTS: Final = 64
+_CUTS: Final = 32
+_PAUSE_SECONDS: Final = 0.1
+_BACKLOG: Final = 4096
+_OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# The database, the log, the loop's own; a connection has at most one file besides its socket.
+_OWN_DESCRIPTORS: Final = 200
+_DESCRIPTORS_EACH: Final = 2
+
+
+class Edge(TcpWSGIServer):
+    """waitress' server with its own rules on connections."""
+
+    channel_class = Channel
+    active_channels: dict[int, Channel]  # type: ignore[assignment]
+    # How long the loop may sleep; it wakes for each socket and for the trigger anyway.
+    patience: float = 5.0
+
+    def __init__(
+        self, app: Any, listener: socket.socket, *, threads: Any, pump: Pump, connections: int
+    ) -> None:
+        self.pump = pump
+        self._most = _affordable(connections)
+        self._held = 0
+        self._accept_at = 0.0
+        self._look_at = 0.0
+        self.map: dict[int, Any] = {}
+        adjustments = Adjustments(
+            sockets=[listener],
+            ident=None,
+            channel_request_lookahead=1,
+            backlog=_BACKLOG,
+            max_request_header_size=_MAX_HEADERS,
+            max_request_body_size=_MAX_BODY,
+            inbuf_overflow=_MAX_BODY,
+            outbuf_high_watermark=MAX_UNSENT,
+            clear_untrusted_proxy_headers=True,
+            channel_timeout=IDLE_SECONDS,
+            log_socket_errors=False,
+        )
+        super().__init__(
+            hand_over_streams(app),
+            self.map,
+            _sock=listener,
+            dispatcher=threads,
+            adj=adjustments,
+            sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
+            bind_socket=False,
+        )
+
+    def readable(self) -> bool:
+        """Whether somebody may come in now."""
+        if monotonic() >= self._look_at:
+            self._look_at = monotonic() + _LOOK_SECONDS
+            self.maintenance(time.time())
+        is_pausing = monotonic() < self._accept_at
+        self.patience = _PAUSE_SECONDS if is_pausing else Edge.patience
+        # Those that were told to go are still counted: they leave in the loop's next turn.
+        is_full = len(self.active_channels) >= self._most + _CUTS
+        return bool(self.accepting) and not is_pausing and not is_full
+
+    def handle_accept(self) -> None:
+        """Let in who waits at the door."""
+        listener = cast("socket.socket", self.socket)
+        for _ in range(_ACCEPTS):
+            if len(self.active_channels) >= self._most and not self._make_room():
+                return
+            try:
+                connection, address = listener.accept()
+            except OSError as error:
+                if error.errno in _OUT_OF_DESCRIPTORS:
+                    # The door stays ready, so looking at once again would spin.
+                    self._accept_at = monotonic() + _PAUSE_SECONDS
+                    self._make_room()
+                return
+            try:
+                self.set_socket_options(connection)
+            except OSError:  # macOS, when the client has left already
+                connection.close()
+                continue
+            Channel(self, connection, address, self.adj, map=self.map)
+
+    def _make_room(self) -> bool:
+        """Cut some that only wait; whether there is room for another."""
+        leaving = sum(channel.will_close for channel in self.active_channels.values())
+        if not leaving:
+            waiting = [c for c in self.active_channels.values() if c.is_waiting]
+            waiting.sort(key=lambda channel: (channel.has_asked, channel.last_activity))
+            for channel in waiting[:_CUTS]:
+                # Not closed here: another connection would get its number while the loop still
+                # has an event for it.
+                channel.will_close = True
+                leaving += 1
+        return len(self.active_channels) < self._most + leaving
+
+    def maintenance(self, now: float) -> None:
+        """Cut who is too slow."""
+        deadline = monotonic() - REQUEST_SECONDS
+        for channel in self.active_channels.values():
+            silent = now - channel.last_activity
+            if channel.total_outbufs_len:
+                is_over = silent > STALLED_SECONDS
+            elif channel.requests:
+                is_over = False
+            else:
+                is_over = (channel.waits_since or deadline) < deadline or silent > IDLE_SECONDS
+            if is_over:
+                channel.will_close = True
+
+    def hold(self, count: int) -> None:
+        """So much more (or less) is kept of requests that are not complete."""
+        self._held += count
+        if self._held > _MAX_HELD:
+            slow = [c for c in self.active_channels.values() if c.held and not c.will_close]
+            if slow:
+                min(slow, key=lambda channel: channel.waits_since or 0).will_close = True
+
+
+def _affordable(connections: int) -> int:
+    """So many connections, or as many as there are descriptors for; raises the limit up to that."""
+    if resource is None:
+        return connections
+    wanted = connections * _DESCRIPTORS_EACH + _OWN_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    affordable: int = (soft - _OWN_DESCRIPTORS) // _DESCRIPTORS_EACH
+    return min(connections, max(1, affordable))
