@@ -116,12 +116,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         sender=sender,
         reading=ReadingService(core, receipts, indexer),
         receipts=receipts,
-        claims=ClaimService(core, leases, sender),
+        claims=ClaimService(core, presence, leases, sender),
         explain=ExplainService(core, receipts),
         streams=StreamService(core, receipts),
         machines=MachineService(core, presence),
         stats=StatsService(core),
-        tasks=TaskService(core, leases, journal, sender, integrations),
+        tasks=TaskService(
+            core, presence, leases, journal, sender=sender, integrations=integrations
+        ),
         callbacks=callbacks,
         integrations=integrations,
         tokens=Tokens(database, core.clock, access),

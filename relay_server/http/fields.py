@@ -209,13 +209,18 @@ class Field:
 
 
 def is_unstorable(value: Any) -> bool:
-    """Whether a NUL or half a surrogate pair is anywhere in it."""
-    if isinstance(value, str):
-        return "\0" in value or _SURROGATE.search(value) is not None
-    if isinstance(value, dict):
-        return any(is_unstorable(k) or is_unstorable(v) for k, v in value.items())
-    if isinstance(value, list):
-        return any(map(is_unstorable, value))
+    """Whether a NUL or half a surrogate pair is anywhere in it. Not recursive: it may be deep."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            if "\0" in item or _SURROGATE.search(item) is not None:
+                return True
+        elif isinstance(item, dict):
+            pending += item.keys()
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
     return False
 
 

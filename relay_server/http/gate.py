@@ -3,6 +3,7 @@
 One middleware, because each costs every request.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ COOKIE: Final = "agent_relay_session"
 PRINCIPAL: Final = "relay.principal"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/]*?)\.?)(?::[0-9]{0,5})?")
 # Names that browsers and clients may remember as good; more would be a client playing.
 _MOST_REMEMBERED: Final = 1000
 
@@ -131,11 +133,10 @@ def _check_origin(origin: str, host: str) -> None:
         raise Forbidden("A page of another origin may not change anything here.")
 
 
-def _host_name(host: str) -> str:
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
+def _host_name(host: str) -> str | None:
+    """The name without port, brackets and final dot; None when it is no host at all."""
+    found = _HOST.fullmatch(host.strip().lower())
+    return (found[1] or found[2]) if found else None
 
 
 def _allowed_hosts(settings: Settings) -> frozenset[str]:

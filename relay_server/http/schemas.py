@@ -57,6 +57,7 @@ _STATUS: Final = Choice(tuple(AgentStatus))
 _MODE: Final = Choice(tuple(ApprovalMode))
 _KEY: Final = Pattern(re.compile(r"[\x21-\x7e]{1,255}"), "1..255 visible ASCII characters")
 IDEMPOTENCY_KEY: Final = _KEY
+INSTANCE: Final = Text(128, 1)
 ID: Final = Integer(1, MAX_ID)
 MACHINE_ID: Final = Pattern(
     re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,200}"), "1..200 visible characters"
@@ -83,7 +84,7 @@ REGISTER: Final = Schema(
         "statusDetail": Field(_SHORT),
         "approvalMode": Field(_MODE),
         "reachability": Field(Choice(tuple(Reachability))),
-        "instanceId": Field(Text(128, 1)),
+        "instanceId": Field(INSTANCE),
         "version": Field(_WORD),
         "meta": Field(_OBJECT),
     }
