@@ -69,6 +69,9 @@ class _Task(WSGITask):
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["relay.cut"] = cast("Channel", self.channel).cut
+        # `GET http://host/path`: the Host header must say the same (RFC 9112 3.2), or is none.
+        if cast("Any", self.request).proxy_netloc not in ("", environ.get("HTTP_HOST")):
+            environ["HTTP_HOST"] = ""
         return environ
 
     def write(self, data: bytes) -> None:
