@@ -159,10 +159,9 @@ class Edge(TcpWSGIServer):
                 return
             try:
                 self.set_socket_options(connection)
+                Channel(self, connection, address, self.adj, map=self._map)
             except OSError:  # macOS, when the client has left already
                 connection.close()
-                continue
-            Channel(self, connection, address, self.adj, map=self._map)
 
     def _channels(self) -> list[Channel]:
         """Copied, because one may be closed by a thread that cannot write to it."""
