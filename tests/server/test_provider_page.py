@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.documents import EXAMPLES, blocks, run_shell
+from tests.support.documents import EXAMPLES, blocks, run, run_shell
 from tests.support.relay_process import RelayProcess
 from tests.support.wait import eventually
 
@@ -90,10 +90,10 @@ def start_agent(relay: RelayProcess) -> Iterator[Callable[..., subprocess.Popen[
     """Start the example agent; whatever still runs is ended after the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(agent_id: str = "echo") -> subprocess.Popen[str]:
+    def start(agent_id: str = "echo", token: str = TOKEN) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, str(EXAMPLES / "echo_agent.py"), agent_id],
-            env=environment(relay),
+            env={**environment(relay), "AGENT_RELAY_TOKEN": token},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -132,6 +132,24 @@ def test_the_agent_joins_answers_once_and_leaves(
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=15) == 0
     assert client.get("/api/agents/echo").json()["status"] == "offline"
+
+
+def test_an_agents_token_is_enough_for_it(
+    relay: RelayProcess, client: httpx.Client, start_agent: Callable[..., subprocess.Popen[str]]
+) -> None:
+    words = ["token", "create", "echo", "--scope", "agent", "--db", str(relay.database)]
+    made = run([sys.executable, "-m", "relay_server", *words], relay.environment())
+    assert made.returncode == 0, made.stderr
+
+    process = start_agent(token=made.stdout.split()[-1])
+    eventually(lambda: has_joined(client), 15)
+    mail, work = send(client, "echo", "a"), send(client, "cap:echo", "b", claimable=True)
+
+    eventually(
+        lambda: answers_to(client, mail) + answers_to(client, work) == ["echo: a", "echo: b"], 15
+    )
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=15) == 0
 
 
 def test_two_agents_share_the_work_without_doing_any_twice(
