@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ PATH = os.environ.get("PATH", "")
 
 
 @pytest.fixture
-def relay(tmp_path: Any) -> Iterator[RelayProcess]:
+def relay(tmp_path: Path) -> Iterator[RelayProcess]:
     process = RelayProcess(tmp_path, AGENT_RELAY_TOKEN=TOKEN)
     yield process.start()
     process.kill()
@@ -57,6 +58,7 @@ def test_the_pages_lines_run_in_order(relay: RelayProcess, client: httpx.Client)
     done = run_shell("\n".join(steps), environment(relay))
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert TOKEN not in done.stdout + done.stderr
     assert "event: hello" in done.stdout
     assert "event: message" in done.stdout
     assert '"code":"stale_instance"' in done.stdout
@@ -76,10 +78,12 @@ def test_the_pages_lines_run_in_order(relay: RelayProcess, client: httpx.Client)
     assert (approval["status"], approval["decision"]) == ("allowed", "allow")
 
 
-def test_the_pages_lines_print_no_token(relay: RelayProcess) -> None:
-    done = run_shell("\n".join(blocks("docs/providers.md", "sh")), environment(relay))
+def test_the_pages_lines_run_without_a_token_too(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay:
+        lines = "\n".join(blocks("docs/providers.md", "sh"))
+        done = run_shell(lines, {"PATH": PATH, "AGENT_RELAY_URL": relay.url})
 
-    assert TOKEN not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # -- the agent
