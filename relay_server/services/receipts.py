@@ -124,8 +124,8 @@ class ReceiptService:
         with self._core.database.write() as transaction:
             agent = lookup.require_agent(transaction, agent_id, instance)
             ids = list({report["messageId"] for report in reports})
-            known = messages.existing(transaction, ids) if ids else set[int]()
             before = receipts.of_agent(transaction, agent_id, ids) if ids else {}
+            known = {m for m in ids if m in before or _is_for(transaction, agent, m)}
             after = dict(before)
             for report in reports:
                 message_id = report["messageId"]
@@ -149,9 +149,9 @@ class ReceiptService:
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
             agent = lookup.require_agent(transaction, agent_id, instance)
-            if messages.get(transaction, message_id) is None:
-                raise message_not_found(message_id)
             before = receipts.of_agent(transaction, agent_id, [message_id]).get(message_id)
+            if before is None and not _is_for(transaction, agent, message_id):
+                raise message_not_found(message_id)
             receipt = before or Receipt(message_id, agent_id)
             after = advance(receipt, ReceiptState.READ, now)
             self._save(transaction, agent, [] if after is before else [after], now)
@@ -181,6 +181,11 @@ class ReceiptService:
 
         transaction.on_commit(tell)
         return cursor
+
+
+def _is_for(reader: Reader, agent: Agent, message_id: int) -> bool:
+    message = messages.get(reader, message_id)
+    return message is not None and receives(agent, message)
 
 
 def receivers_of(reader: Reader, message: Message) -> list[Agent]:

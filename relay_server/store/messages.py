@@ -1,6 +1,5 @@
 """Rows of messages: write one, find by id or thread; claims; how many."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from relay_server.domain.lease import Lease
@@ -30,14 +29,6 @@ def get(reader: Reader, message_id: int) -> Message | None:
     """One message."""
     row = reader.one(f"{_SELECT} WHERE m.id = ?", (message_id,))
     return Message(*row) if row else None
-
-
-def existing(reader: Reader, message_ids: Sequence[int]) -> set[int]:
-    """Which of the ids are messages."""
-    marks = ", ".join("?" * len(message_ids))
-    return {
-        row[0] for row in reader.all(f"SELECT id FROM messages WHERE id IN ({marks})", message_ids)
-    }
 
 
 def by_key(reader: Reader, sender: str, key: str, after: int) -> Message | None:
