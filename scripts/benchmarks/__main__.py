@@ -2,7 +2,7 @@
 
 import argparse
 
-from scripts.benchmarks import idle, server, sessions
+from scripts.benchmarks import idle, large, server, sessions
 
 
 def main() -> None:
@@ -10,7 +10,11 @@ def main() -> None:
     suites = {"server": server.run, "sessions": sessions.run, "idle": idle.run}
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("suite", nargs="*", choices=[*suites, []], help="default: all")
-    chosen = parser.parse_args().suite or list(suites)
+    parser.add_argument("--large", action="store_true", help="a relay with a million messages")
+    options = parser.parse_args()
+    # It takes minutes: only on request.
+    suites["large"] = large.run
+    chosen = ["large"] if options.large else options.suite or ["server", "sessions", "idle"]
     for name in chosen:
         print(f"\n{name}", flush=True)
         suites[name]()
