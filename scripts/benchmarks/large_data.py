@@ -97,8 +97,8 @@ def _agents(database: sqlite3.Connection, size: Size) -> None:
             "reachability": "push",
             "epoch": 1,
             "inbox_start": 0,
-            # Nine of ten are up to date; the others have not looked for long.
-            "cursor": 0 if number % 10 == 9 else size.messages,
+            # Nine of ten are up to date; the others have not looked for a while.
+            "cursor": size.messages - 500 if number % 10 == 9 else size.messages,
             "registered_at": now - size.days * DAY_MS,
             "last_seen_at": now + DAY_MS,
         }
