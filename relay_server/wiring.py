@@ -31,6 +31,7 @@ from relay_server.services.streaming import StreamService
 from relay_server.services.sweeper import Sweeper
 from relay_server.services.task_journal import TaskJournal
 from relay_server.services.tasks import TaskService
+from relay_server.services.tokens import Tokens
 from relay_server.services.voices import Voices
 from relay_server.settings import Settings
 from relay_server.store import counters
@@ -125,6 +126,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
         ),
         callbacks=callbacks,
         integrations=integrations,
+        tokens=Tokens(database, core.clock, access),
         approvals=approvals,
         commands=commands,
     )

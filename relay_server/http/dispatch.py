@@ -112,7 +112,12 @@ class Dispatcher:
             return reply[0].status, reply[0].value
 
         outcome = self._idempotency.once(
-            operation.name, _sender(operation, call), call.key, _identity(call), create
+            operation.name,
+            _sender(operation, call),
+            call.key,
+            _identity(call),
+            create,
+            is_secret=operation.is_secret,
         )
         response.status = outcome.status
         response.data = outcome.body

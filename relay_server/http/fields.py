@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from relay_server.clock import from_rfc3339
 from relay_server.errors import InvalidRequest
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -85,6 +86,23 @@ class Choice:
 
     def describe(self) -> dict[str, Any]:
         return {"type": "string", "enum": list(self.words)}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time of RFC 3339."""
+
+    def check(self, value: Any) -> str:
+        try:
+            if isinstance(value, str):
+                from_rfc3339(value)
+                return value
+        except ValueError:
+            pass
+        raise FieldError("must be a time as 2026-11-22T16:41:00.123Z")
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date-time"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,13 @@ from relay_server.domain.access import OWNER, Principal
 from relay_server.errors import Forbidden, MethodNotAllowed, Unauthorized, WrongHost
 from relay_server.ids import new_request_id
 from relay_server.services.access import Access
-from relay_server.settings import LOOPBACK_NAMES, Settings
+from relay_server.settings import LOOPBACK_NAMES, WILDCARDS, Settings
 from relay_server.wire import TOKEN_HEADER, VERSION_HEADER
 
 COOKIE: Final = "agent_relay_session"
 PRINCIPAL: Final = "relay.principal"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/]*?)\.?)(?::[0-9]{0,5})?")
 # Names that browsers and clients may remember as good; more would be a client playing.
 _MOST_REMEMBERED: Final = 1000
@@ -101,16 +100,20 @@ class Gate:
             # Nobody in particular: what is public looks at no principal.
             return OWNER
         token = _given_token(request)
+        # First, because a server without a token of its own takes everyone else for its owner.
+        if token is None and "HTTP_COOKIE" in request.env:
+            for cookie in request.get_cookie_values(COOKIE) or []:
+                found = self._access.identify_cookie(cookie)
+                if found is not None:
+                    return found
         found = self._access.identify(token)
-        if found is not None:
-            return found
-        if token is not None:
-            raise Unauthorized("The token is wrong, has expired, or was revoked.")
-        for cookie in request.get_cookie_values(COOKIE) or []:
-            found = self._access.identify_cookie(cookie)
-            if found is not None:
-                return found
-        raise Unauthorized("A token is needed.")
+        if found is None:
+            raise Unauthorized(
+                "A token is needed."
+                if token is None
+                else "The token is wrong, has expired, or was revoked."
+            )
+        return found
 
 
 def _given_token(request: falcon.Request) -> str | None:
@@ -138,7 +141,7 @@ def _host_name(host: str) -> str | None:
 
 def _allowed_hosts(settings: Settings) -> frozenset[str]:
     hosts = set(LOOPBACK_NAMES) | set(settings.allowed_hosts)
-    if settings.host in _WILDCARDS:
+    if settings.host in WILDCARDS:
         # Bound to every address: each of them is one the server was bound to.
         hosts |= host.own_names()
     else:

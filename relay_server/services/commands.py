@@ -28,7 +28,6 @@ MAX_LINES: Final = 2000
 # How long a person waits for a machine to show output.
 LOGS_SECONDS: Final = 5
 _SILENT: Final = f"the machine did not answer within {LOGS_SECONDS} s"
-_BATCH: Final = 500
 
 
 class CommandService:
@@ -162,17 +161,12 @@ class CommandService:
 
     # -- the sweeper's
 
-    def fail_untaken(self, now: int) -> bool:
+    def fail_untaken(self, transaction: Transaction, now: int, most: int) -> bool:
         """Give up some that no machine took for too long; whether there may be more."""
-        since = now - rules.PATIENCE_MS
-        with self._core.database.read() as reader:
-            if not commands.untaken(reader, since, 1):
-                return False
-        with self._core.database.write() as transaction:
-            untaken = commands.untaken(transaction, since, _BATCH)
-            for command in untaken:
-                self._change(transaction, rules.fail(command, rules.UNTAKEN, now))
-        return len(untaken) == _BATCH
+        untaken = commands.untaken(transaction, now - rules.PATIENCE_MS, most)
+        for command in untaken:
+            self._change(transaction, rules.fail(command, rules.UNTAKEN, now))
+        return len(untaken) == most
 
     # -- changing
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from relay_server.domain.command import PATIENCE_MS
 from relay_server.services.access import Access
 from relay_server.services.approvals import ApprovalService
 from relay_server.services.batches import Batches
@@ -119,10 +120,18 @@ class Sweeper:
             )
 
     def _unanswered(self, now: int) -> None:
-        """Questions that no person, and commands that no machine took up in time."""
-        for give_up_some in (self._approvals.expire, self._commands.fail_untaken):
-            while give_up_some(now) and not self._is_closed.is_set():
-                pass
+        """Questions that no person answered, and commands that no machine took, in time."""
+        with self._core.database.read() as reader:
+            has_overdue = bool(approvals.overdue(reader, now, 1))
+            has_untaken = bool(commands.untaken(reader, now - PATIENCE_MS, 1))
+        if has_overdue:
+            self._batches.run(
+                lambda transaction, most: self._approvals.expire(transaction, now, most)
+            )
+        if has_untaken:
+            self._batches.run(
+                lambda transaction, most: self._commands.fail_untaken(transaction, now, most)
+            )
 
     def _prune(self, now: int) -> None:
         before = now - self._core.settings.offline_prune_ms

@@ -78,6 +78,7 @@ class ServiceOperations:
                 allowed=OWNER_ONLY,
                 body=schemas.LOGIN,
                 answers={204: None},
+                problems=("unauthorized",),
                 is_public=True,
             ),
             Operation(
