@@ -80,6 +80,7 @@ class ReceiptService:
         core = self._core
 
         def tell() -> None:
+            core.metrics.receipt(ReceiptState.ROUTED, len(marks))
             core.listeners.changed(ANY_RECEIPT)
             core.events.add_small(
                 "message.receipt",
@@ -124,7 +125,7 @@ class ReceiptService:
         with self._core.database.write() as transaction:
             agent = lookup.require_agent(transaction, agent_id, instance)
             ids = list({report["messageId"] for report in reports})
-            known = messages.existing(transaction, ids) if ids else set[int]()
+            known = messages.created_at(transaction, ids)
             before = receipts.of_agent(transaction, agent_id, ids) if ids else {}
             after = dict(before)
             for report in reports:
@@ -140,7 +141,8 @@ class ReceiptService:
                     )
             changed = [r for m, r in after.items() if r is not before.get(m)]
             cursor = self._save(transaction, agent, changed, now)
-        missing = sorted(set(ids) - known)
+            transaction.on_commit(lambda: self._measure(before, changed, known))
+        missing = sorted(set(ids) - known.keys())
         return {"agentId": agent_id, "cursor": cursor, "unknown": missing}
 
     def read(self, message_id: int, agent_id: str, instance: str | None) -> render.Json:
@@ -149,13 +151,34 @@ class ReceiptService:
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
             agent = lookup.require_agent(transaction, agent_id, instance)
-            if messages.get(transaction, message_id) is None:
+            message = messages.get(transaction, message_id)
+            if message is None:
                 raise message_not_found(message_id)
-            before = receipts.of_agent(transaction, agent_id, [message_id]).get(message_id)
-            receipt = before or Receipt(message_id, agent_id)
+            before = receipts.of_agent(transaction, agent_id, [message_id])
+            receipt = before.get(message_id) or Receipt(message_id, agent_id)
             after = advance(receipt, ReceiptState.READ, now)
-            self._save(transaction, agent, [] if after is before else [after], now)
+            changed = [] if after is receipt else [after]
+            self._save(transaction, agent, changed, now)
+            since = {message_id: message.created_at}
+            transaction.on_commit(lambda: self._measure(before, changed, since))
         return render.receipt_json(after)
+
+    def _measure(
+        self,
+        before: Mapping[int, Receipt],
+        changed: Sequence[Receipt],
+        created_at: Mapping[int, int],
+    ) -> None:
+        """How far they got, and how long the proofs of delivery took."""
+        measured = self._core.metrics
+        for receipt in changed:
+            measured.receipt(receipt.state)
+            earlier = before.get(receipt.message_id) or Receipt(receipt.message_id, "")
+            since = created_at[receipt.message_id]
+            if receipt.handed_at and not earlier.handed_at:
+                measured.delivered(ReceiptState.HANDED, (receipt.handed_at - since) / 1000)
+            if receipt.in_context_at and not earlier.in_context_at:
+                measured.delivered(ReceiptState.IN_CONTEXT, (receipt.in_context_at - since) / 1000)
 
     def _save(
         self, transaction: Transaction, agent: Agent, changed: Sequence[Receipt], now: int

@@ -32,12 +32,14 @@ def get(reader: Reader, message_id: int) -> Message | None:
     return Message(*row) if row else None
 
 
-def existing(reader: Reader, message_ids: Sequence[int]) -> set[int]:
-    """Which of the ids are messages."""
+def created_at(reader: Reader, message_ids: Sequence[int]) -> dict[int, int]:
+    """Which of the ids are messages, and since when."""
+    if not message_ids:
+        return {}
     marks = ", ".join("?" * len(message_ids))
-    return {
-        row[0] for row in reader.all(f"SELECT id FROM messages WHERE id IN ({marks})", message_ids)
-    }
+    return dict(
+        reader.all(f"SELECT id, created_at FROM messages WHERE id IN ({marks})", message_ids)
+    )
 
 
 def by_key(reader: Reader, sender: str, key: str, after: int) -> Message | None:
