@@ -7,7 +7,7 @@ is bounded. It reads nothing by itself: `render` is given what only the database
 
 import threading
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -34,78 +34,84 @@ _DELIVERY_BUCKETS: Final = (
 )
 
 
+class Kind(NamedTuple):
+    """What one metric is: its meaning, its labels and, for a histogram, its buckets in seconds."""
+
+    about: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+# Each name follows `agent_relay_`; counters are shown with `_total` behind it.
+COUNTERS: Final[Mapping[str, Kind]] = {
+    "http_requests": Kind(
+        "Requests answered, by method, route and class of status", ("method", "route", "status")
+    ),
+    "messages_sent": Kind("Messages accepted"),
+    "messages_held": Kind("Messages held by the loop guard"),
+    "receipts": Kind("Steps of messages on their way to a receiver", ("state",)),
+    "tasks_reported": Kind("Reports that made a task"),
+    "tasks_deduped": Kind("Reports of a task that was there already"),
+    "tasks_ended": Kind("Tasks ended, by how", ("status",)),
+    "callback_attempts": Kind(
+        "Attempts at callbacks: delivered, failed for good, or pending another attempt", ("status",)
+    ),
+    "approvals": Kind("Approvals asked for (pending), and what became of them", ("status",)),
+}
+HISTOGRAMS: Final[Mapping[str, Kind]] = {
+    "http_request_duration_seconds": Kind(
+        "From a request's head to its answer, without streams and what waits for something",
+        ("method", "route"),
+        _REQUEST_BUCKETS,
+    ),
+    "delivery_duration_seconds": Kind(
+        "From the acceptance of a message until a receiver reached the state",
+        ("state",),
+        _DELIVERY_BUCKETS,
+    ),
+}
+GAUGES: Final[Mapping[str, Kind]] = {
+    "agents": Kind("Registered agents by status", ("status",)),
+    "machines": Kind("Known machines by status", ("status",)),
+    "tasks": Kind("Stored tasks by status", ("status",)),
+    "messages": Kind("Stored messages"),
+    "messages_unclaimed": Kind("Claimable messages that wait for somebody"),
+    "approvals_pending": Kind("Approvals that wait for a person"),
+    "streams": Kind("Open streams"),
+    "streams_limit": Kind("How many streams may be open"),
+    "parked_requests": Kind("Threads that wait for a stream or a long poll"),
+    "database_bytes": Kind("Size of the database with its write-ahead log"),
+    "start_time_seconds": Kind("When the relay started, in seconds since 1970"),
+}
+
+
 class Metrics:
     """One relay's metrics, with a registry of their own."""
 
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._make_counters()
-        self._make_gauges()
-        self._by_request: dict[tuple[str, str | None, int], Any] = {}
-        self._by_route: dict[tuple[str, str | None], Any] = {}
-        self._rendering = threading.Lock()
-
-    def _make_counters(self) -> None:
-        known = self.registry
-        self._requests = Counter(
-            "agent_relay_http_requests",
-            "Requests answered, by method, route and class of status",
-            ("method", "route", "status"),
-            registry=known,
-        )
-        self._durations = Histogram(
-            "agent_relay_http_request_duration_seconds",
-            "From a request's head to its answer, without streams and what waits for something",
-            ("method", "route"),
-            buckets=_REQUEST_BUCKETS,
-            registry=known,
-        )
-        self._sent = Counter("agent_relay_messages_sent", "Messages accepted", registry=known)
-        self._held = Counter(
-            "agent_relay_messages_held", "Messages held by the loop guard", registry=known
-        )
-        self._receipts = Counter(
-            "agent_relay_receipts", "Steps of messages to a receiver", ("state",), registry=known
-        )
-        self._delivery = Histogram(
-            "agent_relay_delivery_duration_seconds",
-            "From the acceptance of a message until a receiver reached the state",
-            ("state",),
-            buckets=_DELIVERY_BUCKETS,
-            registry=known,
-        )
-        self._tasks_reported = Counter(
-            "agent_relay_tasks_reported", "Reports that made a task", registry=known
-        )
-        self._tasks_deduped = Counter(
-            "agent_relay_tasks_deduped", "Reports of a task that was there", registry=known
-        )
-        self._tasks_ended = Counter(
-            "agent_relay_tasks_ended", "Tasks ended, by how", ("status",), registry=known
-        )
-        self._callbacks = Counter(
-            "agent_relay_callback_attempts",
-            "Attempts at callbacks: delivered, failed for good, or pending another attempt",
-            ("status",),
-            registry=known,
-        )
-        self._approvals = Counter(
-            "agent_relay_approvals",
-            "Approvals by what became of them; pending counts those asked",
-            ("status",),
-            registry=known,
-        )
-
-    def _make_gauges(self) -> None:
-        known = self.registry
-        Info("agent_relay_build", "The running version", registry=known).info(
+        Info("agent_relay_build", "The running version", registry=self.registry).info(
             {"version": __version__}
         )
-        self._gauges = {
-            name: Gauge(f"agent_relay_{name}", about, labels, registry=known)
-            for name, (about, labels) in _GAUGES.items()
+        made = {"registry": self.registry}
+        self._counters = {
+            name: Counter(f"agent_relay_{name}", kind.about, kind.labels, **made)
+            for name, kind in COUNTERS.items()
         }
+        self._gauges = {
+            name: Gauge(f"agent_relay_{name}", kind.about, kind.labels, **made)
+            for name, kind in GAUGES.items()
+        }
+        self._histograms = {
+            name: Histogram(
+                f"agent_relay_{name}", kind.about, kind.labels, buckets=kind.buckets, **made
+            )
+            for name, kind in HISTOGRAMS.items()
+        }
+        self._by_request: dict[tuple[str, str | None, int], Counter] = {}
+        self._by_route: dict[tuple[str, str | None], Histogram] = {}
+        self._rendering = threading.Lock()
 
     # -- what happens
 
@@ -114,46 +120,50 @@ class Metrics:
         key = (method, route, status // 100)
         counter = self._by_request.get(key)
         if counter is None:
-            counter = self._requests.labels(*_route(method, route), f"{status // 100}xx")
+            counter = self._counters["http_requests"].labels(
+                *_route(method, route), f"{status // 100}xx"
+            )
             if method in _METHODS:
                 self._by_request[key] = counter
         counter.inc()
         if seconds is not None and route is not None:
             histogram = self._by_route.get(key[:2])
             if histogram is None:
-                histogram = self._durations.labels(*_route(method, route))
+                histogram = self._histograms["http_request_duration_seconds"].labels(
+                    *_route(method, route)
+                )
                 self._by_route[key[:2]] = histogram
             histogram.observe(seconds)
 
     def sent(self, *, is_held: bool) -> None:
         """A message is durable."""
-        self._sent.inc()
+        self._counters["messages_sent"].inc()
         if is_held:
-            self._held.inc()
+            self._counters["messages_held"].inc()
 
     def receipt(self, state: str, count: int = 1) -> None:
         """Messages got as far as this with a receiver."""
-        self._receipts.labels(state).inc(count)
+        self._counters["receipts"].labels(state).inc(count)
 
     def delivered(self, state: str, seconds: float) -> None:
         """How long a message took to a receiver, to be handed or in context."""
-        self._delivery.labels(state).observe(max(0.0, seconds))
+        self._histograms["delivery_duration_seconds"].labels(state).observe(max(0.0, seconds))
 
     def task_reported(self, *, is_new: bool) -> None:
         """A task was made, or came again."""
-        (self._tasks_reported if is_new else self._tasks_deduped).inc()
+        self._counters["tasks_reported" if is_new else "tasks_deduped"].inc()
 
     def task_ended(self, status: str) -> None:
         """A task has come to its end."""
-        self._tasks_ended.labels(status).inc()
+        self._counters["tasks_ended"].labels(status).inc()
 
     def callback_attempt(self, status: str) -> None:
         """An attempt has its result."""
-        self._callbacks.labels(status).inc()
+        self._counters["callback_attempts"].labels(status).inc()
 
     def approval(self, status: str) -> None:
         """An approval was asked for, or has come to its end."""
-        self._approvals.labels(status).inc()
+        self._counters["approvals"].labels(status).inc()
 
     # -- what is
 
@@ -169,21 +179,6 @@ class Metrics:
                 else:
                     gauge.set(value)
             return generate_latest(self.registry)
-
-
-_GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "agents": ("Registered agents by status", ("status",)),
-    "machines": ("Known machines by status", ("status",)),
-    "tasks": ("Stored tasks by status", ("status",)),
-    "messages": ("Stored messages", ()),
-    "messages_unclaimed": ("Claimable messages that wait for somebody", ()),
-    "approvals_pending": ("Approvals that wait for a person", ()),
-    "streams": ("Open streams", ()),
-    "streams_limit": ("How many streams may be open", ()),
-    "parked_requests": ("Threads that wait for a stream or a long poll", ()),
-    "database_bytes": ("Size of the database with its write-ahead log", ()),
-    "start_time_seconds": ("When the relay started, in seconds since 1970", ()),
-}
 
 
 def _route(method: str, route: str | None) -> tuple[str, str]:
