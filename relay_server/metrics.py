@@ -94,18 +94,21 @@ class Metrics:
         Info("agent_relay_build", "The running version", registry=self.registry).info(
             {"version": __version__}
         )
-        made = {"registry": self.registry}
         self._counters = {
-            name: Counter(f"agent_relay_{name}", kind.about, kind.labels, **made)
+            name: Counter(f"agent_relay_{name}", kind.about, kind.labels, registry=self.registry)
             for name, kind in COUNTERS.items()
         }
         self._gauges = {
-            name: Gauge(f"agent_relay_{name}", kind.about, kind.labels, **made)
+            name: Gauge(f"agent_relay_{name}", kind.about, kind.labels, registry=self.registry)
             for name, kind in GAUGES.items()
         }
         self._histograms = {
             name: Histogram(
-                f"agent_relay_{name}", kind.about, kind.labels, buckets=kind.buckets, **made
+                f"agent_relay_{name}",
+                kind.about,
+                kind.labels,
+                buckets=kind.buckets,
+                registry=self.registry,
             )
             for name, kind in HISTOGRAMS.items()
         }
@@ -120,9 +123,8 @@ class Metrics:
         key = (method, route, status // 100)
         counter = self._by_request.get(key)
         if counter is None:
-            counter = self._counters["http_requests"].labels(
-                *_route(method, route), f"{status // 100}xx"
-            )
+            words = (*_route(method, route), f"{status // 100}xx")
+            counter = self._counters["http_requests"].labels(*words)
             if method in _METHODS:
                 self._by_request[key] = counter
         counter.inc()

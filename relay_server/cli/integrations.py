@@ -88,7 +88,7 @@ def _row(found: dict[str, Any]) -> list[object]:
         _all_or(found["targets"]),
         _all_or(found["channels"]),
         found["callbackUrl"],
-        found["addedAt"] or "(settings)",
+        found["createdAt"] or "(settings)",
     ]
 
 

@@ -10,6 +10,7 @@ from relay_server.http import dashboard, openapi, problems
 from relay_server.http.dispatch import Dispatcher
 from relay_server.http.gate import Gate
 from relay_server.http.operation import Operation
+from relay_server.http.operations.access import AccessOperations
 from relay_server.http.operations.agents import AgentOperations
 from relay_server.http.operations.approvals import ApprovalOperations
 from relay_server.http.operations.commands import CommandOperations
@@ -36,6 +37,7 @@ from relay_server.services.sending import Sender
 from relay_server.services.stats import StatsService
 from relay_server.services.streaming import StreamService
 from relay_server.services.tasks import TaskService
+from relay_server.services.tokens import Tokens
 from relay_server.services.voices import Voices
 from relay_server.settings import Settings
 
@@ -62,6 +64,7 @@ class Services:
     tasks: TaskService
     callbacks: CallbackService
     integrations: Integrations
+    tokens: Tokens
     approvals: ApprovalService
     commands: CommandService
 
@@ -94,6 +97,7 @@ def operations_of(s: Services) -> list[Operation]:
         *MachineOperations(s.machines, s.voices).operations(),
         *ApprovalOperations(s.approvals, s.voices).operations(),
         *CommandOperations(s.commands, s.voices).operations(),
+        *AccessOperations(s.tokens, s.integrations).operations(),
     ]
 
 

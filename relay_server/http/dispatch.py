@@ -114,7 +114,12 @@ class Dispatcher:
             return reply[0].status, reply[0].value
 
         outcome = self._idempotency.once(
-            operation.name, _sender(operation, call), call.key, _identity(call), create
+            operation.name,
+            _sender(operation, call),
+            call.key,
+            _identity(call),
+            create,
+            is_secret=operation.is_secret,
         )
         response.status = outcome.status
         response.data = outcome.body
@@ -164,7 +169,8 @@ def _query(operation: Operation, request: falcon.Request) -> Mapping[str, Any]:
 def _sender(operation: Operation, call: Call) -> str:
     """Whose key it is: keys of different callers never meet."""
     spoken = "" if operation.speaker is Speaker.PATH else call.body.get(operation.speaker.value)
-    return str(spoken or call.principal.name)
+    # No agent's id has a colon.
+    return str(spoken or f"{call.principal.scope or 'integration'}:{call.principal.name}")
 
 
 def _identity(call: Call) -> Mapping[str, Any]:

@@ -74,6 +74,7 @@ class Operation:
     `is_waiting`: its time tells how long something else took, as with `wait` in the query.
     `path_kinds`: the kind of each name in the path; a value of another kind is a 404 with
     `missing` as its code.
+    `is_secret`: its answer holds a secret, which is replayed from memory and never kept.
     `is_raw`: the handler gets the body's bytes and parses them itself, after it has checked them.
     """
 
@@ -92,6 +93,7 @@ class Operation:
     speaker: Speaker = Speaker.NOBODY
     is_creating: bool = False
     has_own_idempotency: bool = False
+    is_secret: bool = False
     is_public: bool = False
     is_raw: bool = False
     is_waiting: bool = False

@@ -1,7 +1,7 @@
 """The process: socket, waitress, threads, signals, the order of starting and stopping.
 
-waitress' loop runs in the calling thread; each request in one of the pool's (`threads.py`); all
-streams in one (`pump.py`). `edge.py` decides who gets in, `channel.py` is one connection.
+The loop (`loop.py`) runs in the calling thread; each request in one of the pool's (`threads.py`);
+all streams in one (`pump.py`). `edge.py` decides who gets in, `channel.py` is one connection.
 """
 
 import errno
@@ -57,17 +57,15 @@ class Server:
         """Serve until stopped, then end everything in order."""
         self._relay.start()
         self._pump.start()
-        edge = self._edge
-        loop = edge.asyncore
         try:
             while not self._is_stopping.is_set():
-                loop.loop(edge.patience, use_poll=True, map=edge.map, count=1)
+                self._edge.turn()
         finally:
             # Parked requests end, running ones are answered by their own threads.
             self._relay.wake_all()
             self._threads.shutdown(timeout=5)
             self._pump.close()
-            loop.close_all(edge.map)
+            self._edge.shut()
             self._relay.stop()
 
     def stop(self) -> None:
@@ -75,7 +73,7 @@ class Server:
         if self._is_stopping.is_set():
             return
         self._is_stopping.set()
-        self._edge.pull_trigger()
+        self._edge.wake()
 
     def stop_on_signals(self) -> None:
         """SIGTERM and SIGINT end `run`. For the main thread."""

@@ -70,6 +70,9 @@ class _Task(WSGITask):
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["relay.cut"] = cast("Channel", self.channel).cut
+        # `GET http://host/path`: the Host header must say the same (RFC 9112 3.2), or is none.
+        if cast("Any", self.request).proxy_netloc not in ("", environ.get("HTTP_HOST")):
+            environ["HTTP_HOST"] = ""
         return environ
 
     def write(self, data: bytes) -> None:
@@ -133,6 +136,7 @@ class Channel(HTTPChannel):
     server: "Edge"
     request: Parser | None
     requests_lock: threading.Lock
+    _fileno: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -184,9 +188,15 @@ class Channel(HTTPChannel):
             self._is_deferred = False
             self.server.add_task(cast("Any", self))
 
-    def handle_expt(self) -> None:
-        """Urgent data, which HTTP does not have."""
-        self.handle_close()
+    def add_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress' name
+        """It begins."""
+        super().add_channel(map)
+        self.server.loop.look_at(self)
+
+    def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress' name
+        """It ends."""
+        self.server.loop.forget(self._fileno)
+        super().del_channel(map)
 
     def handle_close(self) -> None:
         """The connection is gone."""
@@ -204,7 +214,7 @@ class Channel(HTTPChannel):
             is_behind = self.connected and self.total_outbufs_len > MAX_UNSENT
             self._is_deferred = is_behind
         if is_behind:
-            self.server.pull_trigger()
+            self.server.changed(self)
             return
         try:
             super().service()
@@ -213,6 +223,8 @@ class Channel(HTTPChannel):
             sink = StreamSink(self, stream.task)
             self._flow = Flow(stream.pieces, sink, stream.on_end, pump)
             pump.adopt(self._flow)
+        finally:
+            self.server.changed(self)
 
     def write_soon(self, data: bytes | ReadOnlyFileBasedBuffer) -> int:
         """Send it at once as far as the client takes it; only the rest needs waitress' buffers."""
@@ -226,6 +238,7 @@ class Channel(HTTPChannel):
                     self.last_activity = time.time()
             if sent < len(data):
                 super().write_soon(data[sent:])
+                self.server.changed(self)
         return len(data)
 
     def _flush_outbufs_below_high_watermark(self) -> None:
@@ -245,7 +258,7 @@ class Channel(HTTPChannel):
             for request in self.requests:
                 request.close()
             self.requests = []
-        self.server.pull_trigger()
+        self.server.changed(self)
 
 
 class StreamSink:

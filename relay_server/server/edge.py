@@ -16,6 +16,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from relay_server.server.channel import MAX_UNSENT, Channel, hand_over_streams
+from relay_server.server.loop import Loop
 from relay_server.server.pump import Pump
 from relay_server.wire import MAX_REQUEST_BYTES
 
@@ -37,6 +38,8 @@ REQUEST_SECONDS: Final = 20
 STALLED_SECONDS: Final = 60
 IDLE_SECONDS: Final = 300
 _LOOK_SECONDS: Final = 1
+# How long the loop may sleep; it wakes for each socket and for the trigger anyway.
+_LOOP_SECONDS: Final = 5
 
 # A burst comes in at once; others have their turn after so many.
 _ACCEPTS: Final = 64
@@ -54,8 +57,6 @@ class Edge(TcpWSGIServer):
 
     channel_class = Channel
     active_channels: dict[int, Channel]  # type: ignore[assignment]
-    # How long the loop may sleep; it wakes for each socket and for the trigger anyway.
-    patience: float = 5.0
 
     def __init__(
         self, app: Any, listener: socket.socket, *, threads: Any, pump: Pump, connections: int
@@ -65,7 +66,8 @@ class Edge(TcpWSGIServer):
         self._held = 0
         self._accept_at = 0.0
         self._look_at = 0.0
-        self.map: dict[int, Any] = {}
+        self._map: dict[int, Any] = {}
+        self.loop = Loop(self._map)
         adjustments = Adjustments(
             sockets=[listener],
             ident=None,
@@ -81,24 +83,50 @@ class Edge(TcpWSGIServer):
         )
         super().__init__(
             hand_over_streams(app),
-            self.map,
+            self._map,
             _sock=listener,
             dispatcher=threads,
             adj=adjustments,
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
             bind_socket=False,
         )
+        self.loop.look_at(self.trigger)
 
-    def readable(self) -> bool:
-        """Whether somebody may come in now."""
+    def turn(self) -> None:
+        """One round of the loop."""
         if monotonic() >= self._look_at:
             self._look_at = monotonic() + _LOOK_SECONDS
             self.maintenance(time.time())
-        is_pausing = monotonic() < self._accept_at
-        self.patience = _PAUSE_SECONDS if is_pausing else Edge.patience
+        self.loop.look_at(self)
+        self.loop.turn(_PAUSE_SECONDS if self._is_pausing else _LOOP_SECONDS)
+
+    def shut(self) -> None:
+        """Close all connections and the door."""
+        self.asyncore.close_all(self._map)
+        self.loop.close()
+
+    def readable(self) -> bool:
+        """Whether somebody may come in now."""
         # Those that were told to go are still counted: they leave in the loop's next turn.
         is_full = len(self.active_channels) >= self._most + _CUTS
-        return bool(self.accepting) and not is_pausing and not is_full
+        return bool(self.accepting) and not self._is_pausing and not is_full
+
+    @property
+    def _is_pausing(self) -> bool:
+        return monotonic() < self._accept_at
+
+    def changed(self, channel: Channel) -> None:
+        """Something happened to it in another thread."""
+        if not self.loop.is_right_about(channel):
+            self.loop.look_at(channel)
+            self.wake()
+
+    def wake(self) -> None:
+        """Begin the loop's next turn."""
+        cast("Any", self.trigger).pull_trigger()
+
+    def pull_trigger(self) -> None:
+        """Where waitress wakes its loop after every answer; ours is woken by `changed`."""
 
     def handle_accept(self) -> None:
         """Let in who waits at the door."""
@@ -119,7 +147,7 @@ class Edge(TcpWSGIServer):
             except OSError:  # macOS, when the client has left already
                 connection.close()
                 continue
-            Channel(self, connection, address, self.adj, map=self.map)
+            Channel(self, connection, address, self.adj, map=self._map)
 
     def _make_room(self) -> bool:
         """Cut some that only wait; whether there is room for another."""
@@ -128,9 +156,7 @@ class Edge(TcpWSGIServer):
             waiting = [c for c in self.active_channels.values() if c.is_waiting]
             waiting.sort(key=lambda channel: (channel.has_asked, channel.last_activity))
             for channel in waiting[:_CUTS]:
-                # Not closed here: another connection would get its number while the loop still
-                # has an event for it.
-                channel.will_close = True
+                self._dismiss(channel)
                 leaving += 1
         return len(self.active_channels) < self._most + leaving
 
@@ -146,7 +172,12 @@ class Edge(TcpWSGIServer):
             else:
                 is_over = (channel.waits_since or deadline) < deadline or silent > IDLE_SECONDS
             if is_over:
-                channel.will_close = True
+                self._dismiss(channel)
+
+    def _dismiss(self, channel: Channel) -> None:
+        """Not closed here: who comes next would get its number while the loop has events for it."""
+        channel.will_close = True
+        self.loop.look_at(channel)
 
     def hold(self, count: int) -> None:
         """So much more (or less) is kept of requests that are not complete."""
@@ -154,7 +185,7 @@ class Edge(TcpWSGIServer):
         if self._held > _MAX_HELD:
             slow = [c for c in self.active_channels.values() if c.held and not c.will_close]
             if slow:
-                min(slow, key=lambda channel: channel.waits_since or 0).will_close = True
+                self._dismiss(min(slow, key=lambda channel: channel.waits_since or 0))
 
 
 def _affordable(connections: int) -> int:

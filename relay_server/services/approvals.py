@@ -1,8 +1,8 @@
 """Questions of sessions to a person: asked, answered once, waited for, given up.
 
 Events (`approval.requested`, `.decided`, `.expired`, `.canceled`) and the session's streams hear of
-each change after its commit. Reading never writes: an approval past
-its time is shown as expired, and the sweeper writes it down.
+each change after its commit. Reading never writes: an approval past its time is shown as expired,
+and the sweeper writes it down.
 """
 
 import json
@@ -21,7 +21,6 @@ from relay_server.store.database import Reader, Transaction
 from relay_server.wire import ApprovalStatus, Decision
 
 DEFAULT_EXPIRY_SECONDS: Final = 600
-_BATCH: Final = 500
 
 
 class ApprovalService:
@@ -113,17 +112,12 @@ class ApprovalService:
 
     # -- the sweeper's
 
-    def expire(self, now: int) -> bool:
+    def expire(self, transaction: Transaction, now: int, most: int) -> bool:
         """Write down some of those that nobody answered in time; whether there may be more."""
-        with self._core.database.read() as reader:
-            if not approvals.overdue(reader, now, 1):
-                return False
-        with self._core.database.write() as transaction:
-            # Looked up again: one may have been answered while we waited for the lock.
-            overdue = approvals.overdue(transaction, now, _BATCH)
-            for approval in overdue:
-                self._change(transaction, rules.as_of(approval, now))
-        return len(overdue) == _BATCH
+        overdue = approvals.overdue(transaction, now, most)
+        for approval in overdue:
+            self._change(transaction, rules.as_of(approval, now))
+        return len(overdue) == most
 
     # -- changing
 

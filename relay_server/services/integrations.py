@@ -1,7 +1,7 @@
 """The integrations: those of the settings, and those added while the relay is in use."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from relay_server.clock import Clock
 from relay_server.domain.access import Integration
@@ -16,6 +16,9 @@ from relay_server.services.render_access import integration_json
 from relay_server.settings import Settings
 from relay_server.store import integrations
 from relay_server.store.database import Database
+
+# Words of the API's own: under /api/integrations/ they name other things.
+_TAKEN: Final = frozenset({"events", "alertmanager"})
 
 
 class Integrations:
@@ -55,7 +58,9 @@ class Integrations:
     def add(self, given: Mapping[str, Any]) -> Json:
         """The new one with its token. Raises: InvalidRequest, Conflict."""
         integration, problems = checked(given)
-        if integration is None:
+        if integration is not None and integration.name in _TAKEN:
+            problems = [("name", "is a word of the API's own; take another, as ops-alerts")]
+        if integration is None or problems:
             raise InvalidRequest.of(problems)
         token = new_token(INTEGRATION_PREFIX)
         stored = integrations.Stored(integration, fingerprint(token), self._clock.now_ms())

@@ -125,8 +125,8 @@ class ReceiptService:
         with self._core.database.write() as transaction:
             agent = lookup.require_agent(transaction, agent_id, instance)
             ids = list({report["messageId"] for report in reports})
-            known = messages.created_at(transaction, ids)
             before = receipts.of_agent(transaction, agent_id, ids) if ids else {}
+            known = {m for m in ids if m in before or _is_for(transaction, agent, m)}
             after = dict(before)
             for report in reports:
                 message_id = report["messageId"]
@@ -141,8 +141,8 @@ class ReceiptService:
                     )
             changed = [r for m, r in after.items() if r is not before.get(m)]
             cursor = self._save(transaction, agent, changed, now)
-            transaction.on_commit(lambda: self._measure(before, changed, known))
-        missing = sorted(set(ids) - known.keys())
+            self._measure(transaction, before, changed)
+        missing = sorted(set(ids) - known)
         return {"agentId": agent_id, "cursor": cursor, "unknown": missing}
 
     def read(self, message_id: int, agent_id: str, instance: str | None) -> render.Json:
@@ -151,34 +151,35 @@ class ReceiptService:
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
             agent = lookup.require_agent(transaction, agent_id, instance)
-            message = messages.get(transaction, message_id)
-            if message is None:
+            before = receipts.of_agent(transaction, agent_id, [message_id]).get(message_id)
+            if before is None and not _is_for(transaction, agent, message_id):
                 raise message_not_found(message_id)
-            before = receipts.of_agent(transaction, agent_id, [message_id])
-            receipt = before.get(message_id) or Receipt(message_id, agent_id)
+            receipt = before or Receipt(message_id, agent_id)
             after = advance(receipt, ReceiptState.READ, now)
-            changed = [] if after is receipt else [after]
+            changed = [] if after is before else [after]
             self._save(transaction, agent, changed, now)
-            since = {message_id: message.created_at}
-            transaction.on_commit(lambda: self._measure(before, changed, since))
+            self._measure(transaction, {message_id: receipt}, changed)
         return render.receipt_json(after)
 
     def _measure(
-        self,
-        before: Mapping[int, Receipt],
-        changed: Sequence[Receipt],
-        created_at: Mapping[int, int],
+        self, transaction: Transaction, before: Mapping[int, Receipt], changed: Sequence[Receipt]
     ) -> None:
         """How far they got, and how long the proofs of delivery took."""
+        created_at = messages.created_at(transaction, [receipt.message_id for receipt in changed])
         measured = self._core.metrics
-        for receipt in changed:
-            measured.receipt(receipt.state)
-            earlier = before.get(receipt.message_id) or Receipt(receipt.message_id, "")
-            since = created_at[receipt.message_id]
-            if receipt.handed_at and not earlier.handed_at:
-                measured.delivered(ReceiptState.HANDED, (receipt.handed_at - since) / 1000)
-            if receipt.in_context_at and not earlier.in_context_at:
-                measured.delivered(ReceiptState.IN_CONTEXT, (receipt.in_context_at - since) / 1000)
+
+        def tell() -> None:
+            for receipt in changed:
+                measured.receipt(receipt.state)
+                earlier = before.get(receipt.message_id) or Receipt(receipt.message_id, "")
+                since = created_at[receipt.message_id]
+                if receipt.handed_at and not earlier.handed_at:
+                    measured.delivered(ReceiptState.HANDED, (receipt.handed_at - since) / 1000)
+                if receipt.in_context_at and not earlier.in_context_at:
+                    seconds = (receipt.in_context_at - since) / 1000
+                    measured.delivered(ReceiptState.IN_CONTEXT, seconds)
+
+        transaction.on_commit(tell)
 
     def _save(
         self, transaction: Transaction, agent: Agent, changed: Sequence[Receipt], now: int
@@ -204,6 +205,11 @@ class ReceiptService:
 
         transaction.on_commit(tell)
         return cursor
+
+
+def _is_for(reader: Reader, agent: Agent, message_id: int) -> bool:
+    message = messages.get(reader, message_id)
+    return message is not None and receives(agent, message)
 
 
 def receivers_of(reader: Reader, message: Message) -> list[Agent]:

@@ -19,14 +19,15 @@ def token_json(token: Token, last_used_at: int | None) -> Json:
 
 
 def integration_json(integration: Integration, added_at: int | None) -> Json:
-    """Without its secrets. `addedAt` null: it comes from the settings."""
+    """Without its secrets."""
     return {
         "name": integration.name,
         "scopes": sorted(integration.scopes),
         "targets": None if integration.targets is None else list(integration.targets),
         "channels": None if integration.channels is None else list(integration.channels),
         "callbackUrl": integration.callback_url,
-        "signsCallbacks": integration.callback_secret is not None,
-        "checksWebhooks": integration.webhook_secret is not None,
-        "addedAt": time_json(added_at),
+        "hasCallbackSecret": integration.callback_secret is not None,
+        "hasWebhookSecret": integration.webhook_secret is not None,
+        "origin": "settings" if added_at is None else "database",
+        "createdAt": time_json(added_at),
     }

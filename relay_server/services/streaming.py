@@ -163,7 +163,7 @@ class StreamService:
             agent = agents.get(reader, agent_id)
             if agent is None:
                 return
-            late = inbox.late(reader, agent.card, agent.cursor, now=now, limit=_MOST_LATE)
+            late = inbox.late(reader, agent.card, (0, agent.cursor), now=now, limit=_MOST_LATE)
         for message in late:
             yield message.id, agent_id, message
         since = agent.cursor

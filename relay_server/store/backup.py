@@ -7,6 +7,7 @@ back keeps the present database beside it, and at every moment there is a whole 
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -63,13 +64,16 @@ def restore(backup: Path, database: Path, stamp: str, tell: Progress) -> Path | 
 
 @contextmanager
 def _partial(target: Path) -> Iterator[Path]:
-    """An empty file of ours beside the target, gone afterwards unless it was renamed."""
-    path = target.with_name(f".{target.name}.partial")
+    """An empty file of ours (0600) beside the target, gone afterwards unless it was renamed."""
     try:
-        path.unlink(missing_ok=True)  # of a run that was killed
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        # A name of its own: another backup to the same target may be on its way.
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=".partial", dir=target.parent
+        )
+        os.close(descriptor)
     except OSError as error:
-        raise StoreRefused(f"{path} cannot be made: {error.strerror}") from None
+        raise StoreRefused(f"{target} cannot be made: {error.strerror}") from None
+    path = Path(name)
     try:
         yield path
     finally:

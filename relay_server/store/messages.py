@@ -1,6 +1,5 @@
 """Rows of messages: write one, find by id or thread; claims; how many."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from relay_server.domain.lease import Lease
@@ -33,7 +32,7 @@ def get(reader: Reader, message_id: int) -> Message | None:
 
 
 def created_at(reader: Reader, message_ids: Sequence[int]) -> dict[int, int]:
-    """Which of the ids are messages, and since when."""
+    """Since when each of the ids is a message; those that are none are left out."""
     if not message_ids:
         return {}
     marks = ", ".join("?" * len(message_ids))

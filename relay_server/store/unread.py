@@ -28,13 +28,14 @@ _NEWEST: Final = (
     f"SELECT {_FIELDS} FROM messages m WHERE m.target = :target AND m.id > :after AND {_VISIBLE}"
     " ORDER BY m.id DESC LIMIT :most"
 )
+# By themselves these two would walk all messages and all receipts; their indexes have a few rows.
 _LET_THROUGH: Final = (
-    # SQLite would rather walk the whole table by id; that index has a handful of rows.
     f"SELECT {_FIELDS} FROM messages m INDEXED BY messages_released"
     f" WHERE m.released_at IS NOT NULL AND {_VISIBLE} ORDER BY m.id DESC LIMIT :most"
 )
 _TAKEN: Final = (
-    f"SELECT {_FIELDS} FROM receipts r CROSS JOIN messages m ON m.id = r.message_id"
+    f"SELECT {_FIELDS} FROM receipts r INDEXED BY receipts_unread"
+    " CROSS JOIN messages m ON m.id = r.message_id"
     " WHERE r.agent_id = :me AND r.message_id > :start AND r.message_id <= :cursor"
     f" AND r.state IN ('handed', 'in_context') AND {_VISIBLE} LIMIT :most"
 )

@@ -134,3 +134,15 @@ def test_old_approvals_go_and_their_ids_are_not_used_again(
     assert after == [kept]
     assert ids(relay) == []
     assert ask(relay)["id"] > kept > max(old)
+
+
+def test_one_sweep_writes_down_all_that_nobody_answered(
+    relay: RunningRelay, clock: LaterClock
+) -> None:
+    asked = [ask(relay)["id"] for _ in range(70)]
+
+    relay.relay.sweeper.sweep(clock.now_ms() + 600_000)
+
+    assert ids(relay, status="expired", limit=100) == asked[::-1]
+    with relay.relay.core.database.read() as reader:
+        assert reader.all("SELECT DISTINCT status FROM approvals") == [("expired",)]

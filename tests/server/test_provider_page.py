@@ -72,6 +72,8 @@ def test_the_pages_lines_run_in_order(relay: RelayProcess, client: httpx.Client)
     (task,) = client.get("/api/tasks").json()["tasks"]
     assert (task["status"], task["result"]) == ("done", "12 GB are free again")
     assert offer["claim"]["completedAt"] is not None
+    (approval,) = client.get("/api/approvals").json()["approvals"]
+    assert (approval["status"], approval["decision"]) == ("allowed", "allow")
 
 
 def test_the_pages_lines_print_no_token(relay: RelayProcess) -> None:

@@ -13,9 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from relay_server.cli import main
 from relay_server.wire import join_code, read_join_code
 from tests.support.relay_process import RelayProcess
+from tests.support.wait import eventually
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -154,6 +157,22 @@ def test_a_database_that_another_program_holds_exits_3_with_one_line(relay: Rela
         ended = run(relay, "token", "create", "a", "--scope", "read")
 
     assert (ended.returncode, len(ended.stderr.splitlines())) == (3, 1)
+
+
+def test_a_running_relay_knows_within_a_second_what_was_made_and_revoked(
+    relay: RelayProcess,
+) -> None:
+    relay.start()
+
+    token = done(relay, "token", "create", "a", "--scope", "read").strip()
+    integration = done(relay, "integration", "add", "ci", "--scope", "tasks:read").strip()
+    assert status(relay, token) == 200
+    assert status(relay, integration) == 403
+    done(relay, "token", "revoke", "a")
+    done(relay, "integration", "remove", "ci")
+
+    eventually(lambda: status(relay, token) == 401, within=1.5)
+    eventually(lambda: status(relay, integration) == 401, within=1.5)
 
 
 # -- integrations
@@ -444,5 +463,7 @@ def test_the_doctor_sees_a_damaged_database(relay: RelayProcess) -> None:
         "doctor",
     ],
 )
-def test_each_command_shows_examples(relay: RelayProcess, command: str) -> None:
-    assert "  relay-server " in done(relay, *command.split(), "--help")
+def test_each_command_shows_examples(command: str) -> None:
+    shown = CliRunner().invoke(main, [*command.split(), "--help"])
+
+    assert "  relay-server " in shown.output

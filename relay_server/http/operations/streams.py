@@ -30,7 +30,7 @@ class StreamOperations:
                 name="openStream",
                 summary="One connection for all sessions of a machine",
                 handler=self.open,
-                allowed=SESSIONS,
+                allowed=READERS,
                 query=Query(
                     {
                         "agent": query.repeated(schemas.AGENT, "whose messages to get"),
