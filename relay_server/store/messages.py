@@ -1,5 +1,6 @@
 """Rows of messages: write one, find by id or thread; claims; how many."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from relay_server.domain.lease import Lease
