@@ -169,8 +169,7 @@ def _query(operation: Operation, request: falcon.Request) -> Mapping[str, Any]:
 def _sender(operation: Operation, call: Call) -> str:
     """Whose key it is: keys of different callers never meet."""
     spoken = "" if operation.speaker is Speaker.PATH else call.body.get(operation.speaker.value)
-    # No agent's id has a colon.
-    return str(spoken or f"{call.principal.scope or 'integration'}:{call.principal.name}")
+    return str(spoken or call.principal.key)
 
 
 def _identity(call: Call) -> Mapping[str, Any]:
