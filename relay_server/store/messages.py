@@ -1,5 +1,6 @@
 """Rows of messages: write one, find by id or thread; claims; how many."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from relay_server.domain.lease import Lease
@@ -29,6 +30,16 @@ def get(reader: Reader, message_id: int) -> Message | None:
     """One message."""
     row = reader.one(f"{_SELECT} WHERE m.id = ?", (message_id,))
     return Message(*row) if row else None
+
+
+def created_at(reader: Reader, message_ids: Sequence[int]) -> dict[int, int]:
+    """Since when each of the ids is a message; those that are none are left out."""
+    if not message_ids:
+        return {}
+    marks = ", ".join("?" * len(message_ids))
+    return dict(
+        reader.all(f"SELECT id, created_at FROM messages WHERE id IN ({marks})", message_ids)
+    )
 
 
 def by_key(reader: Reader, sender: str, key: str, after: int) -> Message | None:
