@@ -40,6 +40,7 @@ CODES: Final[Mapping[str, Code]] = {
     "machine_not_found": Code(404, "no such machine"),
     "stream_not_found": Code(404, "no such open stream"),
     "task_not_found": Code(404, "no such task"),
+    "token_not_found": Code(404, "no such token"),
     "integration_not_found": Code(404, "no such integration"),
     "approval_not_found": Code(404, "no such approval"),
     "command_not_found": Code(404, "no such command"),

@@ -1,5 +1,6 @@
 """What this machine knows about itself: its addresses, and who listens on a port (psutil)."""
 
+import ipaddress
 import socket
 
 import psutil
@@ -32,3 +33,15 @@ def process_name(pid: int) -> str:
         return f"{psutil.Process(pid).name()} (pid {pid})"
     except psutil.Error:
         return f"pid {pid}"
+
+
+def outward_addresses() -> list[str]:
+    """Where others may reach this machine: IPv4 first, and none that is only for itself."""
+    found = []
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            if address.family in (socket.AF_INET, socket.AF_INET6):
+                parsed = ipaddress.ip_address(address.address.partition("%")[0])
+                if not parsed.is_loopback and not parsed.is_link_local:
+                    found.append(parsed)
+    return [str(address) for address in sorted(found, key=lambda each: each.version)]

@@ -21,6 +21,8 @@ from relay_server.wire import DEFAULT_PORT
 
 APPLICATION: Final = "agent-relay"
 _MAX_MS: Final = 10 * 365 * 24 * 3600 * 1000
+# Bound to these, the server listens on every address.
+WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -167,7 +169,7 @@ _SETTINGS: Final = (
         "milliseconds, at least 1",
     ),
     _Setting("retention_days", "RETENTION_DAYS", lambda: "30", _number(1, 3650), "days, 1..3650"),
-    # One a machine and one a dashboard; each is a parked thread and a socket.
+    # One a machine and one a dashboard; each is a socket and what its client has not read yet.
     _Setting(
         "max_streams", "AGENT_RELAY_MAX_STREAMS", lambda: "500", _number(0, 10000), "0..10000"
     ),

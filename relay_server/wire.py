@@ -1,9 +1,12 @@
-"""The words of the wire contract: enumerations, limits, header names.
+"""The words of the wire contract: enumerations, limits, header names, and the code to join.
 
 Standard library only; imports nothing of ours. It is the one module of the server that
 `relay_agentd` may import, so both sides spell every word the same way.
 """
 
+import base64
+import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -25,6 +28,38 @@ SYSTEM: Final = "system"
 BROADCAST: Final = "broadcast"
 BUILT_IN_AGENTS: Final = (OPERATOR, SYSTEM)
 RESERVED_IDS: Final = frozenset({BROADCAST, SYSTEM, OPERATOR})
+
+_JOIN_VERSION: Final = 1
+
+
+# What `GET /api/events` tells, and what comes with it besides `id`, `type` and `at`.
+EVENT_TYPES: Final[Mapping[str, tuple[str, str]]] = {
+    "agent.registered": ("an agent registered for the first time", "agent"),
+    "agent.updated": ("it registered again, or somebody changed it", "agent"),
+    "agent.status": ("its status or the detail of it changed", "agent"),
+    "agent.offline": ("it went silent, or said that it has ended", "agent"),
+    "agent.removed": ("it was removed, or pruned after a long absence", "agentId"),
+    "message.created": ("a message was accepted", "message"),
+    "message.held": ("the loop guard stopped it; an operator delivers or deletes it", "message"),
+    "message.claimed": ("an agent has taken it", "message"),
+    "message.released": ("its claim ended, or an operator let it through", "message"),
+    "message.completed": ("its work is done", "message"),
+    "message.receipt": ("it got further with one receiver", "messageId, agentId, receipt"),
+    "message.deleted": ("it was deleted", "messageId"),
+    "task.created": ("a task was reported", "task"),
+    "task.deduped": ("it was reported again while it is active", "task"),
+    "task.claimed": ("an agent has taken it", "task"),
+    "task.released": ("its claim ended", "task"),
+    "task.status": ("its status or progress changed, or it ended", "task"),
+    "approval.requested": ("a session asks a person", "approval"),
+    "approval.decided": ("a person has answered", "approval"),
+    "approval.expired": ("nobody answered in time: denied", "approval"),
+    "approval.canceled": ("its session does not wait for it any more", "approval"),
+    "machine.online": ("a machine's daemon reported for the first time, or again", "machine"),
+    "machine.offline": ("a machine's daemon has gone silent", "machine"),
+    "session.requested": ("a session is to be started or stopped on a machine", "command"),
+    "session.updated": ("how far the machine got with that", "command"),
+}
 
 
 class AgentStatus(StrEnum):
@@ -145,3 +180,27 @@ class IntegrationScope(StrEnum):
     TASKS_CREATE = "tasks:create"
     TASKS_READ = "tasks:read"
     TASKS_UPDATE = "tasks:update"
+
+
+def join_code(url: str, token: str) -> str:
+    """What `relay-server invite` prints and `relay-agentd join` takes; a secret as the token is."""
+    told = json.dumps({"v": _JOIN_VERSION, "url": url, "token": token}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+
+
+def read_join_code(code: str) -> tuple[str, str]:
+    """URL and token. Raises: ValueError with a sentence that shows nothing of the code."""
+    code = code.strip()
+    try:
+        told = json.loads(base64.b64decode(code + "=" * (-len(code) % 4), b"-_", validate=True))
+        version = told["v"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError("this is not a join code, or not all of it") from None
+    if version != _JOIN_VERSION:
+        raise ValueError("this join code is of another version; upgrade agent-relay")
+    url, token = told.get("url"), told.get("token")
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise ValueError("this join code names no relay")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise ValueError("this join code holds no token")
+    return url, token

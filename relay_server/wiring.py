@@ -31,6 +31,7 @@ from relay_server.services.streaming import StreamService
 from relay_server.services.sweeper import Sweeper
 from relay_server.services.task_journal import TaskJournal
 from relay_server.services.tasks import TaskService
+from relay_server.services.tokens import Tokens
 from relay_server.services.voices import Voices
 from relay_server.settings import Settings
 from relay_server.store import counters
@@ -109,20 +110,24 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
     indexer = Indexer(core)
     services = Services(
         access=access,
+        metrics=core.metrics,
         voices=Voices(database),
         idempotency=IdempotencyService(core),
         agents=AgentService(core, presence),
         sender=sender,
         reading=ReadingService(core, receipts, indexer),
         receipts=receipts,
-        claims=ClaimService(core, leases, sender),
+        claims=ClaimService(core, presence, leases, sender),
         explain=ExplainService(core, receipts),
         streams=StreamService(core, receipts),
         machines=MachineService(core, presence),
         stats=StatsService(core),
-        tasks=TaskService(core, leases, journal, sender, integrations),
+        tasks=TaskService(
+            core, presence, leases, journal, sender=sender, integrations=integrations
+        ),
         callbacks=callbacks,
         integrations=integrations,
+        tokens=Tokens(database, core.clock, access),
         approvals=approvals,
         commands=commands,
     )

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from relay_server.wire import CallbackStatus
 
 LIFE_MS: Final = 24 * 3600 * 1000
-# Long enough for a restart of the receiver, short enough that people do not wait.
-_FIRST_DELAY_MS: Final = 5_000
+# A hiccup costs a second; a receiver that restarts is back after a few doublings.
+_FIRST_DELAY_MS: Final = 1_000
 # After an outage of hours everything has arrived within one more.
 _LONGEST_DELAY_MS: Final = 3600 * 1000
 _GONE: Final = 410

@@ -16,6 +16,7 @@ from relay_server.wire import RESERVED_IDS, IntegrationScope
 
 INTEGRATION_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_SECRET: Final = 512
+SECRET: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_SECRET}}}")
 MAX_URL: Final = 2000
 MAX_LISTED: Final = 64
 
@@ -129,11 +130,7 @@ def _is_target(value: str) -> bool:
 
 
 def _is_secret(value: object) -> TypeGuard[str]:
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= MAX_SECRET
-        and all(0x21 <= ord(character) <= 0x7E for character in value)
-    )
+    return isinstance(value, str) and SECRET.fullmatch(value) is not None
 
 
 def _name_problems(value: object) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from relay_server.domain.lease import Lease
+from relay_server.wire import MAX_BODY_BYTES
 
 
 class Message(NamedTuple):
@@ -53,3 +54,11 @@ class Message(NamedTuple):
         lease = self.lease
         is_free = lease is None or not lease.is_active(now)
         return bool(self.claimable) and self.completed_at is None and is_free
+
+
+def fitting_body(text: str) -> str:
+    """As much of it as a message may hold."""
+    data = text.encode()
+    if len(data) <= MAX_BODY_BYTES:
+        return text
+    return data[: MAX_BODY_BYTES - 4].decode(errors="ignore") + "…"

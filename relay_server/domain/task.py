@@ -143,13 +143,6 @@ def owner(task: Task, now: int) -> str | None:
     return lease.agent_id if lease is not None and lease.is_active(now) else None
 
 
-def status_after_claim(task: Task, before: Lease | None, now: int) -> S:
-    """Renewing changes nothing; a new owner starts from `claimed`."""
-    if before is not None and before.is_active(now) and task.status in HELD:
-        return task.status
-    return S.CLAIMED
-
-
 def priority(severity: str | None) -> Priority:
     """The message's; never urgent, which would break into a running turn."""
     return _PRIORITIES.get((severity or "").lower(), Priority.NORMAL)

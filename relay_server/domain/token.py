@@ -5,13 +5,17 @@ password, and costs each request a microsecond.
 """
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from relay_server.wire import TokenScope
+from relay_server.clock import from_rfc3339
+from relay_server.wire import RESERVED_IDS, TokenScope
 
 SCOPED_PREFIX: Final = "art_"
 INTEGRATION_PREFIX: Final = "ari_"
+MAX_NAME: Final = 80
+MAX_MACHINE: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +48,41 @@ def as_bytes(token: str) -> bytes:
 def has_our_form(token: str) -> bool:
     """Made by a relay: where it is not known it was revoked, or belongs to another relay."""
     return token.startswith((SCOPED_PREFIX, INTEGRATION_PREFIX))
+
+
+def problems_of(given: Mapping[str, Any], now: int) -> Iterator[tuple[str, str]]:
+    """(field, what is wrong with it) for everything wrong with a token that is asked for."""
+    yield from ((name, "unknown field") for name in given if name not in _FIELDS)
+    name = given.get("name")
+    if not _is_visible(name, MAX_NAME):
+        yield "name", f"expected 1..{MAX_NAME} visible characters"
+    elif name in RESERVED_IDS:
+        yield "name", "is a reserved word"
+    if given.get("scope") not in tuple(TokenScope):
+        yield "scope", f"expected {' or '.join(TokenScope)}"
+    machine, expires = given.get("machine"), given.get("expiresAt")
+    if machine is not None and not _is_visible(machine, MAX_MACHINE):
+        yield "machine", f"expected 1..{MAX_MACHINE} visible characters"
+    elif machine is not None and given.get("scope") == TokenScope.ADMIN:
+        yield "machine", "an admin's token cannot be bound to one"
+    if expires is not None and not _is_to_come(expires, now):
+        yield "expiresAt", "expected a time to come, as 2026-11-22T16:41:00.123Z"
+
+
+_FIELDS: Final = frozenset({"name", "scope", "machine", "expiresAt"})
+
+
+def _is_visible(value: object, longest: int) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= longest
+        and value.isprintable()
+        and value == value.strip()
+    )
+
+
+def _is_to_come(value: object, now: int) -> bool:
+    try:
+        return isinstance(value, str) and from_rfc3339(value) > now
+    except ValueError:
+        return False

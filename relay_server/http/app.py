@@ -10,6 +10,7 @@ from relay_server.http import dashboard, openapi, problems
 from relay_server.http.dispatch import Dispatcher
 from relay_server.http.gate import Gate
 from relay_server.http.operation import Operation
+from relay_server.http.operations.access import AccessOperations
 from relay_server.http.operations.agents import AgentOperations
 from relay_server.http.operations.approvals import ApprovalOperations
 from relay_server.http.operations.commands import CommandOperations
@@ -19,6 +20,7 @@ from relay_server.http.operations.service import ServiceOperations
 from relay_server.http.operations.streams import StreamOperations
 from relay_server.http.operations.tasks import TaskOperations
 from relay_server.http.operations.webhooks import WebhookOperations
+from relay_server.metrics import Metrics
 from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
 from relay_server.services.approvals import ApprovalService
@@ -35,6 +37,7 @@ from relay_server.services.sending import Sender
 from relay_server.services.stats import StatsService
 from relay_server.services.streaming import StreamService
 from relay_server.services.tasks import TaskService
+from relay_server.services.tokens import Tokens
 from relay_server.services.voices import Voices
 from relay_server.settings import Settings
 
@@ -46,6 +49,7 @@ class Services:
     """What the handlers call."""
 
     access: Access
+    metrics: Metrics
     voices: Voices
     idempotency: IdempotencyService
     agents: AgentService
@@ -60,6 +64,7 @@ class Services:
     tasks: TaskService
     callbacks: CallbackService
     integrations: Integrations
+    tokens: Tokens
     approvals: ApprovalService
     commands: CommandService
 
@@ -69,7 +74,7 @@ def build_app(settings: Settings, services: Services) -> App:
     service = ServiceOperations(services.stats, services.access)
     operations = [*service.operations(), *operations_of(services)]
     service.document = openapi.document(operations)
-    gate = Gate(settings, services.access, _public(operations))
+    gate = Gate(settings, services.access, services.metrics, _public(operations))
     app: App = falcon.App(middleware=[gate], sink_before_static_route=False)
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True
@@ -92,6 +97,7 @@ def operations_of(s: Services) -> list[Operation]:
         *MachineOperations(s.machines, s.voices).operations(),
         *ApprovalOperations(s.approvals, s.voices).operations(),
         *CommandOperations(s.commands, s.voices).operations(),
+        *AccessOperations(s.tokens, s.integrations).operations(),
     ]
 
 

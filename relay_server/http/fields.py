@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from relay_server.clock import from_rfc3339
 from relay_server.errors import InvalidRequest
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -85,6 +86,23 @@ class Choice:
 
     def describe(self) -> dict[str, Any]:
         return {"type": "string", "enum": list(self.words)}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time of RFC 3339."""
+
+    def check(self, value: Any) -> str:
+        try:
+            if isinstance(value, str):
+                from_rfc3339(value)
+                return value
+        except ValueError:
+            pass
+        raise FieldError("must be a time as 2026-11-22T16:41:00.123Z")
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date-time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +209,18 @@ class Field:
 
 
 def is_unstorable(value: Any) -> bool:
-    """Whether a NUL or half a surrogate pair is anywhere in it."""
-    if isinstance(value, str):
-        return "\0" in value or _SURROGATE.search(value) is not None
-    if isinstance(value, dict):
-        return any(is_unstorable(k) or is_unstorable(v) for k, v in value.items())
-    if isinstance(value, list):
-        return any(map(is_unstorable, value))
+    """Whether a NUL or half a surrogate pair is anywhere in it. Not recursive: it may be deep."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            if "\0" in item or _SURROGATE.search(item) is not None:
+                return True
+        elif isinstance(item, dict):
+            pending += item.keys()
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
     return False
 
 

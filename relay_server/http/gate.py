@@ -1,9 +1,11 @@
-"""What every request passes: Host, Origin, token; and what every answer carries.
+"""What every request passes: Host, Origin, token; what every answer carries; what is counted.
 
 One middleware, because each costs every request.
 """
 
+import re
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final
 
 import falcon
@@ -12,15 +14,19 @@ from relay_server import __version__, host
 from relay_server.domain.access import OWNER, Principal
 from relay_server.errors import Forbidden, MethodNotAllowed, Unauthorized, WrongHost
 from relay_server.ids import new_request_id
+from relay_server.metrics import Metrics
 from relay_server.services.access import Access
-from relay_server.settings import LOOPBACK_NAMES, Settings
+from relay_server.settings import LOOPBACK_NAMES, WILDCARDS, Settings
 from relay_server.wire import TOKEN_HEADER, VERSION_HEADER
 
 COOKIE: Final = "agent_relay_session"
 PRINCIPAL: Final = "relay.principal"
+# Set by whoever carries the request out: its time says nothing about the relay.
+WAITS: Final = "relay.waits"
+_STARTED: Final = "relay.started"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/]*?)\.?)(?::[0-9]{0,5})?")
 # Names that browsers and clients may remember as good; more would be a client playing.
 _MOST_REMEMBERED: Final = 1000
 
@@ -51,8 +57,13 @@ class Gate:
     """Stateless but for remembered Host headers. `is_public`: paths that need no token."""
 
     def __init__(
-        self, settings: Settings, access: Access, is_public: Callable[[str], bool]
+        self,
+        settings: Settings,
+        access: Access,
+        metrics: Metrics,
+        is_public: Callable[[str], bool],
     ) -> None:
+        self._metrics = metrics
         self._access = access
         self._is_public = is_public
         self._hosts = _allowed_hosts(settings)
@@ -61,6 +72,7 @@ class Gate:
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
         """Raises: WrongHost, Forbidden, Unauthorized."""
         environ = request.env
+        environ[_STARTED] = perf_counter()
         # At once, so that a refusal carries them too.
         is_data = request.path.startswith("/api/")
         response.set_headers(_DATA_HEADERS if is_data else _PAGE_HEADERS)
@@ -84,6 +96,21 @@ class Gate:
                 "The path has no such method.", headers={"Allow": ", ".join(allowed)}
             )
 
+    def process_response(
+        self,
+        request: falcon.Request,
+        response: falcon.Response,
+        resource: Any,
+        req_succeeded: bool,
+    ) -> None:
+        """Count it, whatever became of it."""
+        del resource, req_succeeded
+        environ = request.env
+        seconds = None
+        if response.stream is None and WAITS not in environ:
+            seconds = perf_counter() - environ[_STARTED]
+        self._metrics.answered(request.method, request.uri_template, response.status_code, seconds)
+
     def _check_host(self, host: str) -> None:
         if _host_name(host) not in self._hosts:
             raise WrongHost(
@@ -99,16 +126,20 @@ class Gate:
             # Nobody in particular: what is public looks at no principal.
             return OWNER
         token = _given_token(request)
+        # First, because a server without a token of its own takes everyone else for its owner.
+        if token is None and "HTTP_COOKIE" in request.env:
+            for cookie in request.get_cookie_values(COOKIE) or []:
+                found = self._access.identify_cookie(cookie)
+                if found is not None:
+                    return found
         found = self._access.identify(token)
-        if found is not None:
-            return found
-        if token is not None:
-            raise Unauthorized("The token is wrong, has expired, or was revoked.")
-        for cookie in request.get_cookie_values(COOKIE) or []:
-            found = self._access.identify_cookie(cookie)
-            if found is not None:
-                return found
-        raise Unauthorized("A token is needed.")
+        if found is None:
+            raise Unauthorized(
+                "A token is needed."
+                if token is None
+                else "The token is wrong, has expired, or was revoked."
+            )
+        return found
 
 
 def _given_token(request: falcon.Request) -> str | None:
@@ -128,16 +159,15 @@ def _check_origin(origin: str, host: str) -> None:
         raise Forbidden("A page of another origin may not change anything here.")
 
 
-def _host_name(host: str) -> str:
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
+def _host_name(host: str) -> str | None:
+    """The name without port, brackets and final dot; None when it is no host at all."""
+    found = _HOST.fullmatch(host.strip().lower())
+    return (found[1] or found[2]) if found else None
 
 
 def _allowed_hosts(settings: Settings) -> frozenset[str]:
     hosts = set(LOOPBACK_NAMES) | set(settings.allowed_hosts)
-    if settings.host in _WILDCARDS:
+    if settings.host in WILDCARDS:
         # Bound to every address: each of them is one the server was bound to.
         hosts |= host.own_names()
     else:

@@ -27,6 +27,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
+# What is kept is rendered again inside of others, where the encoder's own limit comes sooner.
+_DEEPEST: Final = 100
 _DIGITS: Final = re.compile(r"[0-9]{1,16}")
 NO_BODY: Final[Mapping[str, Any]] = {}
 
@@ -67,19 +69,35 @@ def parsed(raw: bytes, content_type: str | None) -> Any:
         found = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise BadSyntax("The body is not valid JSON in UTF-8.") from None
+    # Counting is cheap, and few bodies have so many brackets.
+    has_many = text.count("[") + text.count("{") > _DEEPEST
+    if has_many and _holds(found) and _is_deeper(found):
+        raise BadSyntax(f"The body is nested more than {_DEEPEST} levels deep.")
     if suspicious and (field := _unstorable(found)) is not None:
         raise InvalidRequest.of([(field, "holds a character that cannot be stored")])
     return found
 
 
+def _is_deeper(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        inside = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [child for children in inside for child in children if _holds(child)]
+        if not level:
+            return False
+    return True
+
+
+def _holds(value: Any) -> bool:
+    return isinstance(value, dict | list)
+
+
 def _is_json(content_type: str) -> bool:
     if content_type == "application/json":
         return True
-    media, _, parameters = content_type.partition(";")
-    if media.strip().lower() != "application/json":
-        return False
-    charset = parameters.strip().lower().replace('"', "")
-    return not charset.startswith("charset=") or charset in ("charset=utf-8", "charset=utf8")
+    media, *parameters = content_type.lower().replace('"', "").split(";")
+    charsets = {p.strip() for p in parameters if p.strip().startswith("charset=")}
+    return media.strip() == "application/json" and charsets <= {"charset=utf-8", "charset=utf8"}
 
 
 def _unstorable(value: Any) -> str | None:

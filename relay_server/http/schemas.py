@@ -4,10 +4,19 @@ import re
 from typing import Final
 
 from relay_server.domain.command import REPORTABLE as COMMAND_STEPS
+from relay_server.domain.integration import (
+    INTEGRATION_NAME,
+    MAX_LISTED,
+    MAX_SECRET,
+    MAX_URL,
+    SECRET,
+)
 from relay_server.domain.launch import ABSOLUTE_PATH
 from relay_server.domain.receipt import REPORTABLE
 from relay_server.domain.routing import AGENT_ID, MAX_LABEL, NAME
 from relay_server.domain.task import RESOLVED
+from relay_server.domain.token import MAX_MACHINE
+from relay_server.domain.token import MAX_NAME as MAX_TOKEN_NAME
 from relay_server.http.fields import (
     AnyJson,
     Boolean,
@@ -17,6 +26,7 @@ from relay_server.http.fields import (
     ForeignObject,
     Integer,
     ListOf,
+    Moment,
     Pattern,
     Schema,
     Text,
@@ -27,9 +37,11 @@ from relay_server.wire import (
     AgentStatus,
     ApprovalMode,
     Decision,
+    IntegrationScope,
     Priority,
     Reachability,
     TaskStatus,
+    TokenScope,
 )
 
 _MAX_NAMES: Final = 64
@@ -45,6 +57,7 @@ _STATUS: Final = Choice(tuple(AgentStatus))
 _MODE: Final = Choice(tuple(ApprovalMode))
 _KEY: Final = Pattern(re.compile(r"[\x21-\x7e]{1,255}"), "1..255 visible ASCII characters")
 IDEMPOTENCY_KEY: Final = _KEY
+INSTANCE: Final = Text(128, 1)
 ID: Final = Integer(1, MAX_ID)
 MACHINE_ID: Final = Pattern(
     re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,200}"), "1..200 visible characters"
@@ -71,7 +84,7 @@ REGISTER: Final = Schema(
         "statusDetail": Field(_SHORT),
         "approvalMode": Field(_MODE),
         "reachability": Field(Choice(tuple(Reachability))),
-        "instanceId": Field(Text(128, 1)),
+        "instanceId": Field(INSTANCE),
         "version": Field(_WORD),
         "meta": Field(_OBJECT),
     }
@@ -240,5 +253,30 @@ COMMAND_REPORT: Final = Schema(
         "agentId": Field(AGENT),
         "detail": Field(Text(4000)),
         "result": Field(AnyJson()),
+    }
+)
+NEW_TOKEN: Final = Schema(
+    {
+        "name": Field(Text(MAX_TOKEN_NAME, 1), is_required=True, is_nullable=False),
+        "scope": Field(Choice(tuple(TokenScope)), is_required=True, is_nullable=False),
+        "machine": Field(Text(MAX_MACHINE, 1)),
+        "expiresAt": Field(Moment()),
+    }
+)
+INTEGRATION: Final = Pattern(INTEGRATION_NAME, "1..64 of A-Za-z0-9._-")
+_SECRET: Final = Pattern(SECRET, f"1..{MAX_SECRET} visible ASCII characters")
+NEW_INTEGRATION: Final = Schema(
+    {
+        "name": Field(INTEGRATION, is_required=True, is_nullable=False),
+        "scopes": Field(
+            ListOf(Choice(tuple(IntegrationScope)), MAX_LISTED),
+            is_required=True,
+            is_nullable=False,
+        ),
+        "targets": Field(ListOf(Text(200, 1), MAX_LISTED)),
+        "channels": Field(ListOf(_NAME, MAX_LISTED)),
+        "callbackUrl": Field(Text(MAX_URL, 1)),
+        "callbackSecret": Field(_SECRET),
+        "webhookSecret": Field(_SECRET),
     }
 )

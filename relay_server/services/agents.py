@@ -9,7 +9,7 @@ from relay_server.errors import Conflict, Forbidden, InvalidRequest
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
 from relay_server.services.presence import Presence
-from relay_server.store import agents, messages, unread
+from relay_server.store import agents, inbox, messages, unread
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import RESERVED_IDS, AgentStatus
 
@@ -107,6 +107,7 @@ class AgentService:
             if "status" not in given and agent.is_offline:
                 agent = replace(agent, status=AgentStatus.IDLE)
             agent = self._presence.seen(transaction, before, agent, now)
+            agent = _rewound(transaction, before, agent, now)
             agents.save(transaction, agent)
             if agent.instance_id:
                 agents.add_instance(transaction, agent.id, agent.instance_id, agent.epoch)
@@ -154,6 +155,7 @@ class AgentService:
                     f"This token may tighten an approval mode, not loosen it to {mode}.",
                     code="loosening_forbidden",
                 )
+            agent = _rewound(transaction, before, agent, self._core.clock.now_ms())
             agents.save(transaction, agent)
             answer = self._render(transaction, agent)
             self._tell(transaction, before, agent, answer)
@@ -200,9 +202,15 @@ class AgentService:
         return self._answer(agent)
 
     def heartbeats(
-        self, reports: Sequence[Mapping[str, Any]], machine: str | None
+        self,
+        reports: Sequence[Mapping[str, Any]],
+        machine: str | None,
+        instance: str | None = None,
     ) -> tuple[list[str], list[str]]:
-        """A whole machine's sessions at once: (known, unknown) ids."""
+        """A whole machine's sessions at once: (known, unknown) ids.
+
+        Raises: Conflict `stale_instance` when `instance` is an earlier run of one of them.
+        """
         now = self._core.clock.now_ms()
         known: list[str] = []
         unknown: list[str] = []
@@ -212,6 +220,9 @@ class AgentService:
                 if agent is None:
                     unknown.append(report["id"])
                     continue
+                # Others of the machine have other instances: only an earlier one of its own is old.
+                if instance and agents.instance_epoch(transaction, agent.id, instance) is not None:
+                    lookup.fence(agent, instance)
                 known.append(agent.id)
                 if report.get("status") is None and "statusDetail" not in report:
                     self._presence.alive(transaction, agent, now)
@@ -253,6 +264,20 @@ def _described(agent: Agent, given: Mapping[str, Any]) -> Agent:
         name = default_name(agent.id, agent.project, agent.rig, agent.machine)
         agent = replace(agent, name=name)
     return agent
+
+
+def _rewound(reader: Reader, before: Agent | None, agent: Agent, now: int) -> Agent:
+    """The agent with nothing un-handed before its cursor.
+
+    A new address, or a wider choice of channels, also shows it older messages.
+    """
+    if before is None:
+        return agent
+    card = agent.card
+    if before.channels == agent.channels:
+        card = replace(card, addresses=card.addresses - before.card.addresses)
+    first = inbox.first_unhanded(reader, card, agent.cursor, now=now)
+    return agent if first is None else replace(agent, cursor=first - 1)
 
 
 def _clean_label(label: str | None) -> str | None:

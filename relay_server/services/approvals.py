@@ -1,7 +1,8 @@
 """Questions of sessions to a person: asked, answered once, waited for, given up.
 
-Events and streams hear of each change after its commit. Reading never writes: an approval past
-its time is shown as expired, and the sweeper writes it down.
+Events (`approval.requested`, `.decided`, `.expired`, `.canceled`) and the session's streams hear of
+each change after its commit. Reading never writes: an approval past its time is shown as expired,
+and the sweeper writes it down.
 """
 
 import json
@@ -20,7 +21,6 @@ from relay_server.store.database import Reader, Transaction
 from relay_server.wire import ApprovalStatus, Decision
 
 DEFAULT_EXPIRY_SECONDS: Final = 600
-_BATCH: Final = 500
 
 
 class ApprovalService:
@@ -49,9 +49,12 @@ class ApprovalService:
             )
             approvals.save(transaction, approval)
             answer = render.approval_json(approval)
-            transaction.on_commit(
-                lambda: self._core.events.add("approval.requested", approval=answer)
-            )
+
+            def tell() -> None:
+                self._core.metrics.approval(approval.status)
+                self._core.events.add("approval.requested", approval=answer)
+
+            transaction.on_commit(tell)
         return answer
 
     def cancel(self, approval_id: int, agent_id: str | None, instance: str | None) -> render.Json:
@@ -109,17 +112,12 @@ class ApprovalService:
 
     # -- the sweeper's
 
-    def expire(self, now: int) -> bool:
+    def expire(self, transaction: Transaction, now: int, most: int) -> bool:
         """Write down some of those that nobody answered in time; whether there may be more."""
-        with self._core.database.read() as reader:
-            if not approvals.overdue(reader, now, 1):
-                return False
-        with self._core.database.write() as transaction:
-            # Looked up again: one may have been answered while we waited for the lock.
-            overdue = approvals.overdue(transaction, now, _BATCH)
-            for approval in overdue:
-                self._change(transaction, rules.as_of(approval, now))
-        return len(overdue) == _BATCH
+        overdue = approvals.overdue(transaction, now, most)
+        for approval in overdue:
+            self._change(transaction, rules.as_of(approval, now))
+        return len(overdue) == most
 
     # -- changing
 
@@ -129,6 +127,7 @@ class ApprovalService:
         core = self._core
 
         def tell() -> None:
+            core.metrics.approval(approval.status)
             core.listeners.changed(_topic(approval.id))
             told = {"agentId": approval.agent_id, "approval": answer}
             core.listeners.notify(approval.agent_id, "approval", told)

@@ -3,13 +3,14 @@
 from typing import Any
 
 from relay_server.domain import lease
-from relay_server.domain.message import Message
+from relay_server.domain.message import Message, fitting_body
 from relay_server.domain.routing import Target
 from relay_server.domain.task import result_text
 from relay_server.errors import Conflict
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
 from relay_server.services.leases import Ending, Leases
+from relay_server.services.presence import Presence
 from relay_server.services.sending import Sender, message_not_found
 from relay_server.store import messages
 from relay_server.store.database import Reader, Transaction
@@ -18,8 +19,9 @@ from relay_server.store.database import Reader, Transaction
 class ClaimService:
     """Thread-safe; the writer lock makes each claim atomic."""
 
-    def __init__(self, core: Core, leases: Leases, sender: Sender) -> None:
+    def __init__(self, core: Core, presence: Presence, leases: Leases, sender: Sender) -> None:
         self._core = core
+        self._presence = presence
         self._leases = leases
         self._sender = sender
 
@@ -29,9 +31,11 @@ class ClaimService:
         """Raises: Conflict `already_claimed` or `not_claimable`."""
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
-            lookup.require_agent(transaction, agent_id, instance)
+            agent = lookup.require_agent(transaction, agent_id, instance)
             message = require_claimable(transaction, message_id)
             _require_available(message, now)
+            # Nobody watches over what is held by one that counts as gone.
+            self._presence.alive(transaction, agent, now)
             work = self._leases.of_message(transaction, message)
             work = self._leases.claim(transaction, work, agent_id, now, lease_seconds * 1000)
             assert work.message is not None
@@ -78,7 +82,8 @@ class ClaimService:
         given: dict[str, Any] = {
             "from": agent_id,
             "to": message.sender,
-            "body": result_text(result),
+            # An object may be larger than a body; the payload has all of it.
+            "body": fitting_body(result_text(result)),
         }
         if isinstance(result, dict):
             given["payload"] = result

@@ -28,7 +28,6 @@ MAX_LINES: Final = 2000
 # How long a person waits for a machine to show output.
 LOGS_SECONDS: Final = 5
 _SILENT: Final = f"the machine did not answer within {LOGS_SECONDS} s"
-_BATCH: Final = 500
 
 
 class CommandService:
@@ -110,9 +109,14 @@ class CommandService:
         )
         commands.save(transaction, command)
         answer = render.command_json(command)
-        transaction.on_commit(
-            lambda: self._core.listeners.notify_machine(machine, "command", {"command": answer})
-        )
+        core = self._core
+
+        def tell() -> None:
+            core.listeners.notify_machine(machine, "command", {"command": answer})
+            if kind is not CommandKind.LOGS:
+                core.events.add("session.requested", command=answer)
+
+        transaction.on_commit(tell)
         return answer
 
     # -- the machine's side
@@ -162,23 +166,26 @@ class CommandService:
 
     # -- the sweeper's
 
-    def fail_untaken(self, now: int) -> bool:
+    def fail_untaken(self, transaction: Transaction, now: int, most: int) -> bool:
         """Give up some that no machine took for too long; whether there may be more."""
-        since = now - rules.PATIENCE_MS
-        with self._core.database.read() as reader:
-            if not commands.untaken(reader, since, 1):
-                return False
-        with self._core.database.write() as transaction:
-            untaken = commands.untaken(transaction, since, _BATCH)
-            for command in untaken:
-                self._change(transaction, rules.fail(command, rules.UNTAKEN, now))
-        return len(untaken) == _BATCH
+        untaken = commands.untaken(transaction, now - rules.PATIENCE_MS, most)
+        for command in untaken:
+            self._change(transaction, rules.fail(command, rules.UNTAKEN, now))
+        return len(untaken) == most
 
     # -- changing
 
     def _change(self, transaction: Transaction, command: Command) -> None:
         commands.save(transaction, command)
-        transaction.on_commit(lambda: self._core.listeners.changed(_topic(command.id)))
+        answer = render.command_json(command)
+        core = self._core
+
+        def tell() -> None:
+            core.listeners.changed(_topic(command.id))
+            if command.kind is not CommandKind.LOGS:
+                core.events.add("session.updated", command=answer)
+
+        transaction.on_commit(tell)
 
 
 def _topic(command_id: int) -> Topic:

@@ -1,7 +1,7 @@
 """The integrations: those of the settings, and those added while the relay is in use."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from relay_server.clock import Clock
 from relay_server.domain.access import Integration
@@ -11,9 +11,14 @@ from relay_server.domain.token import INTEGRATION_PREFIX, fingerprint
 from relay_server.errors import Conflict, InvalidRequest, NotFound, RateLimited
 from relay_server.ids import new_token
 from relay_server.services.access import Access
+from relay_server.services.render import Json
+from relay_server.services.render_access import integration_json
 from relay_server.settings import Settings
 from relay_server.store import integrations
 from relay_server.store.database import Database
+
+# Words of the API's own: under /api/integrations/ they name other things.
+_TAKEN: Final = frozenset({"events", "alertmanager"})
 
 
 class Integrations:
@@ -40,20 +45,22 @@ class Integrations:
             stored = integrations.get(reader, name)
         return stored.integration if stored else None
 
-    def all(self) -> list[tuple[Integration, int | None]]:
-        """Every one by name, with when it was added: None for those of the settings."""
+    def all(self) -> list[Json]:
+        """Every one, by name."""
         with self._database.read() as reader:
             stored = integrations.all_integrations(reader)
         found: dict[str, tuple[Integration, int | None]] = {
             each.integration.name: (each.integration, each.created_at) for each in stored
         }
         found |= {name: (configured, None) for name, configured in self._configured.items()}
-        return [found[name] for name in sorted(found)]
+        return [integration_json(*found[name]) for name in sorted(found)]
 
-    def add(self, given: Mapping[str, Any]) -> tuple[Integration, int, str]:
-        """It, when it was added, and its token. Raises: InvalidRequest, Conflict."""
+    def add(self, given: Mapping[str, Any]) -> Json:
+        """The new one with its token. Raises: InvalidRequest, Conflict."""
         integration, problems = checked(given)
-        if integration is None:
+        if integration is not None and integration.name in _TAKEN:
+            problems = [("name", "is a word of the API's own; take another, as ops-alerts")]
+        if integration is None or problems:
             raise InvalidRequest.of(problems)
         token = new_token(INTEGRATION_PREFIX)
         stored = integrations.Stored(integration, fingerprint(token), self._clock.now_ms())
@@ -62,7 +69,7 @@ class Integrations:
             if not is_free or not integrations.add(transaction, stored):
                 raise Conflict(f"There is an integration {integration.name} already.")
             transaction.on_commit(self._access.forget)
-        return integration, stored.created_at, token
+        return {**integration_json(integration, stored.created_at), "token": token}
 
     def remove(self, name: str) -> None:
         """Its token is worth nothing from now on. Raises: NotFound, Conflict."""

@@ -11,15 +11,16 @@ from typing import Any, Final
 from relay_server.domain import lease
 from relay_server.domain.lease import Lease
 from relay_server.domain.message import Message
-from relay_server.domain.task import Task, status_after_claim
+from relay_server.domain.task import Task
 from relay_server.services import render
 from relay_server.services.core import Core
 from relay_server.services.task_journal import TaskJournal
-from relay_server.store import messages, tasks
+from relay_server.store import messages, receipts, tasks
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import TaskStatus
 
 TASK_KIND: Final = "task"
+_EXPIRED: Final = "its lease expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +71,38 @@ class Leases:
         self, transaction: Transaction, work: Work, agent_id: str, now: int, lease_ms: int
     ) -> Work:
         """Raises: Conflict `already_claimed`."""
+        work = self.settled(transaction, work, now)
         before = work.lease
         held = lease.claim(before, agent_id, now, lease_ms)
-        is_renewed = before is not None and before.is_active(now)
         message = self._on_message(transaction, work.message, held, "message.claimed", now)
         task = work.task
         if task is not None:
-            status = status_after_claim(task, before, now)
+            # Renewing changes nothing else.
+            status = TaskStatus.CLAIMED if before is None else task.status
             tasks.set_lease(transaction, task.id, held, status, now)
             task = _reread(transaction, task)
-            if not is_renewed:
+            if before is None:
                 self._journal.record(transaction, task, "task.claimed", now, actor=agent_id)
         return Work(message, task)
+
+    def settled(self, transaction: Transaction, work: Work, now: int) -> Work:
+        """The work without a lease whose time is over: swept or not, it holds nothing."""
+        if work.lease is None or work.lease.is_active(now):
+            return work
+        return self._freed(transaction, work, now, actor=None, why=_EXPIRED)
 
     def release(
         self, transaction: Transaction, work: Work, now: int, *, actor: str | None, why: str
     ) -> Work:
-        """It ends unfinished, and is open again."""
+        """It ends unfinished, and is open again: who matches and was not handed it is shown it."""
+        work = self._freed(transaction, work, now, actor=actor, why=why)
+        if work.message is not None and not work.message.is_expired(now):
+            self._offer_again(transaction, work.message, now)
+        return work
+
+    def _freed(
+        self, transaction: Transaction, work: Work, now: int, *, actor: str | None, why: str
+    ) -> Work:
         message = self._on_message(transaction, work.message, None, "message.released", now)
         task = work.task
         if task is not None and not task.is_ended:
@@ -96,6 +112,25 @@ class Leases:
                 transaction, task, "task.released", now, actor=actor, detail={"why": why}
             )
         return Work(message, task)
+
+    def has_expired(self, now: int) -> bool:
+        """Whether there is a claim whose time is over."""
+        with self._core.database.read() as reader:
+            return bool(
+                messages.expired_leases(reader, now, 1) or tasks.expired_leases(reader, now, 1)
+            )
+
+    def release_expired(self, transaction: Transaction, now: int, most: int) -> bool:
+        """Some of those; whether there may be more."""
+        lapsed = messages.expired_leases(transaction, now, most)
+        for message in lapsed:
+            work = self.of_message(transaction, message)
+            self.release(transaction, work, now, actor=None, why=_EXPIRED)
+        # What is left has lost its message.
+        alone = tasks.expired_leases(transaction, now, most - len(lapsed))
+        for task in alone:
+            self.release(transaction, Work(None, task), now, actor=None, why=_EXPIRED)
+        return len(lapsed) + len(alone) == most
 
     def release_all(self, transaction: Transaction, agent_id: str, now: int, why: str) -> None:
         """Whatever an agent holds and has not finished."""
@@ -109,6 +144,7 @@ class Leases:
         self, transaction: Transaction, work: Work, ending: Ending, now: int, *, actor: str
     ) -> Work:
         """It has ended, for good."""
+        work = self.settled(transaction, work, now)
         message, task = work.message, work.task
         if message is not None and message.completed_at is None:
             messages.set_completed(transaction, message.id, now)
@@ -140,6 +176,14 @@ class Leases:
             return None
         messages.set_lease(transaction, message.id, held)
         return self._told(transaction, message.id, event, now)
+
+    def _offer_again(self, transaction: Transaction, message: Message, now: int) -> None:
+        """To open streams and polls."""
+        rendered = render.dumps(render.message_json(message, now))
+        found = receipts.of_message(transaction, message.id).values()
+        taken = frozenset(receipt.agent_id for receipt in found if receipt.is_taken)
+        listeners = self._core.listeners
+        transaction.on_commit(lambda: listeners.offer_message(message, rendered, taken))
 
     def _told(self, transaction: Transaction, message_id: int, event: str, now: int) -> Message:
         message = messages.get(transaction, message_id)

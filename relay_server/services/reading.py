@@ -93,26 +93,35 @@ class ReadingService:
 
     @staticmethod
     def _select(reader: Reader, agent: Agent, query: InboxQuery, now: int) -> list[Message]:
+        """Newer ones than where it starts, and what is shown although it is older."""
         conditions: tuple[str, ...] = (inbox.UNREAD,) if query.unread else ()
-        if query.since is None and not query.unread:
-            conditions = (inbox.UNHANDED,)
-        since = agent.cursor if query.since is None else query.since
+        if query.since is None:
+            conditions = conditions or (inbox.UNHANDED,)
+            start, between = agent.cursor, (0, agent.cursor)
+        else:
+            # What is left to be late is work from before the agent was there.
+            start, between = query.since, (query.since, agent.inbox_start)
         limit = query.limit + 1
         found = inbox.after(
             reader,
             agent.card,
-            since,
+            start,
             now=now,
             limit=limit,
             conditions=conditions,
             channel=query.channel,
         )
-        if query.since is not None:
-            return found
-        late = inbox.late(reader, agent.card, agent.cursor, now=now, limit=limit)
-        if query.channel is not None:
-            late = [message for message in late if message.channel == query.channel]
-        return sorted([*late, *found], key=lambda message: message.id)[:limit]
+        if between[0] < between[1]:
+            found += inbox.late(
+                reader,
+                agent.card,
+                between,
+                now=now,
+                limit=limit,
+                conditions=conditions,
+                channel=query.channel,
+            )
+        return sorted(found, key=lambda message: message.id)[:limit]
 
     # -- everyone's
 

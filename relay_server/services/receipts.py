@@ -44,7 +44,8 @@ class ReceiptService:
         now = self._core.clock.now_ms()
         with self._lock:
             self._marks.extend((agent_id, message_id, now) for agent_id, message_id in marks)
-        self._has_marks.set()
+        if not self._has_marks.is_set():
+            self._has_marks.set()
 
     def flush(self) -> None:
         """Write what is buffered. Raises: Unavailable, and then it stays buffered."""
@@ -79,14 +80,19 @@ class ReceiptService:
         core = self._core
 
         def tell() -> None:
+            core.metrics.receipt(ReceiptState.ROUTED, len(marks))
             core.listeners.changed(ANY_RECEIPT)
-            for agent_id, message_id, _ in dict.fromkeys(marks):
-                core.events.add(
-                    "message.receipt",
-                    messageId=message_id,
-                    agentId=agent_id,
-                    receipt={"agentId": agent_id, "state": ReceiptState.ROUTED},
-                )
+            core.events.add_small(
+                "message.receipt",
+                [
+                    {
+                        "messageId": message_id,
+                        "agentId": agent_id,
+                        "receipt": {"agentId": agent_id, "state": ReceiptState.ROUTED},
+                    }
+                    for agent_id, message_id, _ in dict.fromkeys(marks)
+                ],
+            )
 
         transaction.on_commit(tell)
 
@@ -119,8 +125,8 @@ class ReceiptService:
         with self._core.database.write() as transaction:
             agent = lookup.require_agent(transaction, agent_id, instance)
             ids = list({report["messageId"] for report in reports})
-            known = messages.existing(transaction, ids) if ids else set[int]()
             before = receipts.of_agent(transaction, agent_id, ids) if ids else {}
+            known = {m for m in ids if m in before or _is_for(transaction, agent, m)}
             after = dict(before)
             for report in reports:
                 message_id = report["messageId"]
@@ -135,6 +141,7 @@ class ReceiptService:
                     )
             changed = [r for m, r in after.items() if r is not before.get(m)]
             cursor = self._save(transaction, agent, changed, now)
+            self._measure(transaction, before, changed)
         missing = sorted(set(ids) - known)
         return {"agentId": agent_id, "cursor": cursor, "unknown": missing}
 
@@ -144,13 +151,35 @@ class ReceiptService:
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
             agent = lookup.require_agent(transaction, agent_id, instance)
-            if messages.get(transaction, message_id) is None:
-                raise message_not_found(message_id)
             before = receipts.of_agent(transaction, agent_id, [message_id]).get(message_id)
+            if before is None and not _is_for(transaction, agent, message_id):
+                raise message_not_found(message_id)
             receipt = before or Receipt(message_id, agent_id)
             after = advance(receipt, ReceiptState.READ, now)
-            self._save(transaction, agent, [] if after is before else [after], now)
+            changed = [] if after is before else [after]
+            self._save(transaction, agent, changed, now)
+            self._measure(transaction, {message_id: receipt}, changed)
         return render.receipt_json(after)
+
+    def _measure(
+        self, transaction: Transaction, before: Mapping[int, Receipt], changed: Sequence[Receipt]
+    ) -> None:
+        """How far they got, and how long the proofs of delivery took."""
+        created_at = messages.created_at(transaction, [receipt.message_id for receipt in changed])
+        measured = self._core.metrics
+
+        def tell() -> None:
+            for receipt in changed:
+                measured.receipt(receipt.state)
+                earlier = before.get(receipt.message_id) or Receipt(receipt.message_id, "")
+                since = created_at[receipt.message_id]
+                if receipt.handed_at and not earlier.handed_at:
+                    measured.delivered(ReceiptState.HANDED, (receipt.handed_at - since) / 1000)
+                if receipt.in_context_at and not earlier.in_context_at:
+                    seconds = (receipt.in_context_at - since) / 1000
+                    measured.delivered(ReceiptState.IN_CONTEXT, seconds)
+
+        transaction.on_commit(tell)
 
     def _save(
         self, transaction: Transaction, agent: Agent, changed: Sequence[Receipt], now: int
@@ -176,6 +205,11 @@ class ReceiptService:
 
         transaction.on_commit(tell)
         return cursor
+
+
+def _is_for(reader: Reader, agent: Agent, message_id: int) -> bool:
+    message = messages.get(reader, message_id)
+    return message is not None and receives(agent, message)
 
 
 def receivers_of(reader: Reader, message: Message) -> list[Agent]:

@@ -1,6 +1,7 @@
-"""How many requests may park (streams, long polls) so that ordinary ones always find a thread.
+"""How many streams may be open and how many long polls may wait, so that others are served too.
 
-A parked request occupies a server thread that does nothing. `watch` tells the thread pool.
+A long poll occupies a server thread that does nothing, a stream only its connection. `watch`
+tells the thread pool.
 """
 
 import threading
@@ -26,13 +27,13 @@ class Slots:
         self._on_park: Callable[[], None] = lambda: None
 
     def watch(self, on_park: Callable[[], None]) -> None:
-        """Call `on_park` each time one more request parks."""
+        """Call `on_park` each time one more request occupies a thread without running."""
         self._on_park = on_park
 
     @property
     def parked(self) -> int:
         """Requests that occupy a thread without running."""
-        return self._streams + self._polls
+        return self._polls
 
     @property
     def streams(self) -> int:
@@ -49,7 +50,6 @@ class Slots:
                     code="too_many_streams",
                 )
             self._streams += 1
-        self._on_park()
 
     def free_stream(self) -> None:
         """Give one back."""

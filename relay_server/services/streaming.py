@@ -1,8 +1,8 @@
 """A machine's stream: what was missed, then what happens, for all its agents in id order.
 
-`frames` runs in the connection's own thread. A stream joins the listeners under the writer
-lock and notes the newest id there: older messages come from the database, newer ones from its
-feed, so none is missed and none comes twice.
+`frames` never waits: where there is nothing to send it yields a `Pause`, so that no thread belongs
+to a stream. A stream joins the listeners under the writer lock and notes the newest id there: older
+messages come from the database, newer ones from its feed, so none is missed and none comes twice.
 """
 
 import heapq
@@ -16,14 +16,12 @@ from relay_server.services import render
 from relay_server.services.core import Core
 from relay_server.services.events import Subscription
 from relay_server.services.live import Backlog, Commands, Live, Stream, event_frame, message_frame
-from relay_server.services.queues import Feed
+from relay_server.services.queues import Feed, Pause
 from relay_server.services.receipts import ReceiptService
 from relay_server.services.waiting import IsGone
 from relay_server.store import agents, commands, inbox, messages
 
 PING_SECONDS: Final = 15
-# How soon the place of a client that left is free again.
-_LOOK_SECONDS: Final = 2
 _PING: Final = b": ping\n\n"
 _PAGE: Final = 200
 
@@ -32,7 +30,7 @@ Cut = Callable[[], None]
 
 
 class StreamService:
-    """Thread-safe; each open stream lives in its own thread."""
+    """Thread-safe; the frames of one stream are asked for by one thread at a time."""
 
     def __init__(self, core: Core, receipts: ReceiptService) -> None:
         self._core = core
@@ -87,8 +85,8 @@ class StreamService:
         hello = {"streamId": stream.id, "agents": sorted(stream.agents)}
         yield event_frame("hello", hello)
         for items in self._batches(stream.feed, is_gone):
-            if not items:
-                yield _PING
+            if isinstance(items, bytes):
+                yield items
                 continue
             batch: list[bytes] = []
             marks: list[tuple[str, int]] = []
@@ -106,19 +104,18 @@ class StreamService:
             if batch:
                 yield from self._send(batch, marks)
 
-    def _batches(self, feed: Feed[Item], is_gone: IsGone) -> Iterator[list[Item]]:
-        """What the feed has, each time it has something; an empty list when a ping is due."""
+    def _batches(self, feed: Feed[Item], is_gone: IsGone) -> Iterator[list[Item] | bytes]:
+        """What the feed has, each time it has something; else a pause, or a ping once due."""
         clock = self._core.clock
         ping_at = clock.monotonic() + PING_SECONDS
         while not feed.is_closed and not is_gone():
-            items = feed.take(_LOOK_SECONDS)
-            if items:
-                yield items
-            elif clock.monotonic() < ping_at or feed.is_closed:
+            items = feed.take()
+            now = clock.monotonic()
+            if not items and now < ping_at:
+                yield Pause(feed, ping_at)
                 continue
-            else:
-                yield []
-            ping_at = clock.monotonic() + PING_SECONDS
+            ping_at = now + PING_SECONDS
+            yield items or _PING
 
     def _send(self, batch: list[bytes], marks: list[tuple[str, int]]) -> Iterator[bytes]:
         yield b"".join(batch)
@@ -166,7 +163,7 @@ class StreamService:
             agent = agents.get(reader, agent_id)
             if agent is None:
                 return
-            late = inbox.late(reader, agent.card, agent.cursor, now=now, limit=_MOST_LATE)
+            late = inbox.late(reader, agent.card, (0, agent.cursor), now=now, limit=_MOST_LATE)
         for message in late:
             yield message.id, agent_id, message
         since = agent.cursor
@@ -204,7 +201,7 @@ class StreamService:
         # A comment first, so that the client knows at once that it is connected.
         yield b": connected\n\n"
         for frames in self._batches(subscription.feed, is_gone):
-            yield b"".join(frames) or _PING
+            yield frames if isinstance(frames, bytes) else b"".join(frames)
 
 
 # Open claimable messages that one agent may be shown again at a connect.

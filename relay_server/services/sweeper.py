@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from relay_server.domain.command import PATIENCE_MS
 from relay_server.services.access import Access
 from relay_server.services.approvals import ApprovalService
 from relay_server.services.batches import Batches
 from relay_server.services.commands import CommandService
 from relay_server.services.core import Core
-from relay_server.services.leases import Leases, Work
+from relay_server.services.leases import Leases
 from relay_server.services.presence import Presence
 from relay_server.services.sending import KEY_LIFE_MS
 from relay_server.store import (
@@ -26,7 +27,6 @@ from relay_server.store import (
     machines,
     messages,
     retention,
-    tasks,
 )
 from relay_server.store.database import Transaction
 
@@ -114,31 +114,24 @@ class Sweeper:
 
     def _expired(self, now: int) -> None:
         """Claims whose time is over."""
-
-        def release(transaction: Transaction, most: int) -> bool:
-            why = "its lease expired"
-            lapsed = messages.expired_leases(transaction, now, most)
-            for message in lapsed:
-                work = self._leases.of_message(transaction, message)
-                self._leases.release(transaction, work, now, actor=None, why=why)
-            # What is left has lost its message.
-            alone = tasks.expired_leases(transaction, now, most - len(lapsed))
-            for task in alone:
-                self._leases.release(transaction, Work(None, task), now, actor=None, why=why)
-            return len(lapsed) + len(alone) == most
-
-        with self._core.database.read() as reader:
-            has_expired = bool(
-                messages.expired_leases(reader, now, 1) or tasks.expired_leases(reader, now, 1)
+        if self._leases.has_expired(now):
+            self._batches.run(
+                lambda transaction, most: self._leases.release_expired(transaction, now, most)
             )
-        if has_expired:
-            self._batches.run(release)
 
     def _unanswered(self, now: int) -> None:
-        """Questions that no person, and commands that no machine took up in time."""
-        for give_up_some in (self._approvals.expire, self._commands.fail_untaken):
-            while give_up_some(now) and not self._is_closed.is_set():
-                pass
+        """Questions that no person answered, and commands that no machine took, in time."""
+        with self._core.database.read() as reader:
+            has_overdue = bool(approvals.overdue(reader, now, 1))
+            has_untaken = bool(commands.untaken(reader, now - PATIENCE_MS, 1))
+        if has_overdue:
+            self._batches.run(
+                lambda transaction, most: self._approvals.expire(transaction, now, most)
+            )
+        if has_untaken:
+            self._batches.run(
+                lambda transaction, most: self._commands.fail_untaken(transaction, now, most)
+            )
 
     def _prune(self, now: int) -> None:
         before = now - self._core.settings.offline_prune_ms

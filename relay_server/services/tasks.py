@@ -7,6 +7,7 @@ from typing import Any, Final
 from relay_server.domain import lease
 from relay_server.domain import task as rules
 from relay_server.domain.access import Integration
+from relay_server.domain.message import fitting_body
 from relay_server.domain.routing import Target
 from relay_server.domain.task import Actor, Task
 from relay_server.errors import Forbidden, InvalidRequest, NotFound
@@ -15,15 +16,17 @@ from relay_server.services import render_tasks as render
 from relay_server.services.core import Core
 from relay_server.services.integrations import Integrations
 from relay_server.services.leases import TASK_KIND, Ending, Leases
+from relay_server.services.presence import Presence
 from relay_server.services.render import Json
 from relay_server.services.sending import Sender, parse_to
 from relay_server.services.task_journal import TaskJournal
 from relay_server.store import tasks
 from relay_server.store.database import Reader, Transaction
 from relay_server.store.search import Listing
-from relay_server.wire import MAX_BODY_BYTES, TaskStatus
+from relay_server.wire import TaskStatus
 
 _MOST_EVENTS: Final = 1000
+_FEW: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,16 @@ class TaskService:
     def __init__(
         self,
         core: Core,
+        presence: Presence,
         leases: Leases,
         journal: TaskJournal,
+        *,
         sender: Sender,
         integrations: Integrations,
     ) -> None:
         self._core = core
         self._integrations = integrations
+        self._presence = presence
         self._leases = leases
         self._journal = journal
         self._sender = sender
@@ -70,7 +76,7 @@ class TaskService:
             if target is not None:
                 _require_reach(maker.integration, target, given.get("channel"))
             key = given.get("dedupeKey")
-            active = tasks.active_with_key(transaction, maker.source, key) if key else None
+            active = self._active(transaction, maker, key) if key else None
             if given.get("status") == rules.RESOLVED:
                 return self._resolve(transaction, active, maker, now)
             if active is not None:
@@ -78,6 +84,11 @@ class TaskService:
             assert target is not None
             task = self._create(transaction, maker, given, target, now)
             return {"task": task, "created": True, "deduped": False}
+
+    @staticmethod
+    def _active(reader: Reader, maker: Maker, key: str) -> Task | None:
+        is_integration = maker.integration is not None
+        return tasks.active_with_key(reader, maker.source, key, is_integration=is_integration)
 
     def report_all(self, maker: Maker, events: Sequence[Mapping[str, Any]]) -> list[Json]:
         """Several in one transaction: each answer, or the first refusal and nothing done."""
@@ -132,7 +143,7 @@ class TaskService:
             "to": task.addressed_to,
             "channel": task.channel,
             "subject": task.title,
-            "body": _shortened(rules.message_body(task)),
+            "body": fitting_body(rules.message_body(task)),
             "kind": TASK_KIND,
             "priority": rules.priority(task.severity),
             "claimable": True,
@@ -176,9 +187,11 @@ class TaskService:
         """Claims its message too. Raises: Conflict `already_claimed`, `invalid_transition`."""
         now = self._core.clock.now_ms()
         with self._core.database.write() as transaction:
-            lookup.require_agent(transaction, agent_id, instance)
+            agent = lookup.require_agent(transaction, agent_id, instance)
             task = _require(transaction, task_id)
             rules.require_claimable(task)
+            # Nobody watches over what is held by one that counts as gone.
+            self._presence.alive(transaction, agent, now)
             work = self._leases.of_task(transaction, task)
             work = self._leases.claim(transaction, work, agent_id, now, lease_seconds * 1000)
             assert work.task is not None
@@ -211,6 +224,9 @@ class TaskService:
                 lookup.require_agent(transaction, actor.name, instance)
             task = _require(transaction, task_id)
             rules.require_may_update(task, actor, now)
+            work = self._leases.settled(transaction, self._leases.of_task(transaction, task), now)
+            assert work.task is not None
+            task = work.task
             rules.require_transition(task, status)
             if status in rules.ENDED:
                 ending = Ending(
@@ -219,7 +235,6 @@ class TaskService:
                     result=given.get("result"),
                     detail=detail,
                 )
-                work = self._leases.of_task(transaction, task)
                 work = self._leases.complete(transaction, work, ending, now, actor=actor.name)
                 assert work.task is not None
                 return render.task_json(work.task, now)
@@ -257,6 +272,10 @@ class TaskService:
         equal = {name: value for name, value in filters.items() if name != "before"}
         wanted = Listing(equal, limit=limit + 1, text=q, before=filters.get("before"), among=among)
         now = self._core.clock.now_ms()
+        # What is shown as open must be found as open, also before the next sweep.
+        while self._leases.has_expired(now):
+            with self._core.database.write() as transaction:
+                self._leases.release_expired(transaction, now, _FEW)
         with self._core.database.read() as reader:
             found = tasks.find(reader, wanted)
         return {
@@ -310,11 +329,3 @@ def _require_reach(integration: Integration | None, target: Target, channel: str
         f"{', '.join(integration.channels or ()) or 'none'}.",
         code="channel_forbidden",
     )
-
-
-def _shortened(text: str) -> str:
-    """As much as a message may hold."""
-    data = text.encode()
-    if len(data) <= MAX_BODY_BYTES:
-        return text
-    return data[: MAX_BODY_BYTES - 4].decode(errors="ignore") + "…"

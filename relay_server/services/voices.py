@@ -10,7 +10,7 @@ from relay_server.domain.access import Principal
 from relay_server.errors import Forbidden
 from relay_server.store import agents
 from relay_server.store.database import Database
-from relay_server.wire import BUILT_IN_AGENTS
+from relay_server.wire import BUILT_IN_AGENTS, TokenScope
 
 
 class Voices:
@@ -25,7 +25,8 @@ class Voices:
             return
         wanted = list(agent_ids)
         for agent_id in wanted:
-            if agent_id in BUILT_IN_AGENTS:
+            # Whoever may only look speaks for nobody.
+            if agent_id in BUILT_IN_AGENTS and principal.scope is not TokenScope.READ:
                 raise _forbidden(f"This token may not speak as {agent_id}.")
         if principal.machine is None or not wanted:
             return

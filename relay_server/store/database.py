@@ -17,7 +17,7 @@ from typing import Any, Final
 from peewee import OperationalError
 from playhouse.pool import PooledSqliteDatabase
 
-from relay_server.errors import StoreRefused, Unavailable
+from relay_server.errors import Unavailable
 from relay_server.store import health
 from relay_server.store.migrations import MIGRATIONS, migrate
 
@@ -89,7 +89,7 @@ class Database:
         try:
             self._writer = _connect(path)
         except sqlite3.Error as error:
-            raise StoreRefused(_sentence(path, error)) from None
+            raise health.refused(path, error) from None
         self._pool = PooledSqliteDatabase(
             str(path),
             pragmas=_PRAGMAS,
@@ -204,14 +204,3 @@ def _back_up_before_upgrade(connection: sqlite3.Connection, path: Path) -> None:
         backup = path.with_name(f"{path.name}.schema-{version}.bak")
         if not backup.exists():
             connection.execute("VACUUM INTO ?", (str(backup),))
-
-
-def _sentence(path: Path, error: sqlite3.Error) -> str:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return f"the database {path} is locked by another program"
-    if "readonly" in text or "read-only" in text:
-        return f"the database {path} is read-only"
-    if isinstance(error, sqlite3.OperationalError) and "unable to open" in text:
-        return f"the database {path} cannot be opened"
-    return f"the database {path} is corrupt or not a database"

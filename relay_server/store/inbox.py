@@ -68,15 +68,38 @@ def after(
     return [Message(*row) for row in reader.all(_union(card, messages.FIELDS, wanted), values)]
 
 
-def late(reader: Reader, card: Card, until: int, *, now: int, limit: int) -> list[Message]:
-    """Not yet handed, though not newer than the cursor: open claimable ones, and held ones
-    that an operator let through."""
-    values = _parameters(card, now, limit) | {"until": until, "start": card.inbox_start}
+def late(
+    reader: Reader,
+    card: Card,
+    between: tuple[int, int],
+    *,
+    now: int,
+    limit: int,
+    conditions: tuple[str, ...] = (UNHANDED,),
+    channel: str | None = None,
+) -> list[Message]:
+    """What is shown though it is old: open claimable ones, and held ones that an operator let
+    through. `between`: newer than the first id, not newer than the second."""
+    values = _parameters(card, now, limit) | {"start": card.inbox_start}
+    values["since"], values["until"] = between
+    wanted = ["m.id > :since", *conditions]
+    if channel is not None:
+        wanted.append("m.channel = :channel")
+        values["channel"] = channel
     found: dict[int, Message] = {}
     for condition in (_OPEN, _LET_THROUGH):
-        sql = _union(card, messages.FIELDS, [condition, UNHANDED])
+        sql = _union(card, messages.FIELDS, [condition, *wanted])
         found |= {row[0]: Message(*row) for row in reader.all(sql, values)}
     return [found[message_id] for message_id in sorted(found)]
+
+
+def first_unhanded(reader: Reader, card: Card, until: int, *, now: int) -> int | None:
+    """The oldest message up to there that the agent was not handed."""
+    if not card.addresses:
+        return None
+    values = _parameters(card, now, 1) | {"since": card.inbox_start, "until": until}
+    row = reader.one(_union(card, "m.id", ["m.id > :since", "m.id <= :until", UNHANDED]), values)
+    return int(row[0]) if row else None
 
 
 def advanced_cursor(reader: Reader, card: Card, cursor: int, *, now: int) -> int:

@@ -33,12 +33,14 @@ def get(reader: Reader, message_id: int) -> Message | None:
     return Message(*row) if row else None
 
 
-def existing(reader: Reader, message_ids: Sequence[int]) -> set[int]:
-    """Which of the ids are messages."""
+def created_at(reader: Reader, message_ids: Sequence[int]) -> dict[int, int]:
+    """Since when each of the ids is a message; those that are none are left out."""
+    if not message_ids:
+        return {}
     marks = ", ".join("?" * len(message_ids))
-    return {
-        row[0] for row in reader.all(f"SELECT id FROM messages WHERE id IN ({marks})", message_ids)
-    }
+    return dict(
+        reader.all(f"SELECT id, created_at FROM messages WHERE id IN ({marks})", message_ids)
+    )
 
 
 def by_key(reader: Reader, sender: str, key: str, after: int) -> Message | None:

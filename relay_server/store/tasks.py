@@ -82,10 +82,15 @@ def of_message(reader: Reader, message_id: int) -> Task | None:
     return _task(row) if row else None
 
 
-def active_with_key(reader: Reader, source: str, dedupe_key: str) -> Task | None:
+def active_with_key(
+    reader: Reader, source: str, dedupe_key: str, *, is_integration: bool
+) -> Task | None:
     """The one that folds further events of this key."""
-    sql = f"{_SELECT} WHERE t.source = ? AND t.dedupe_key = ? AND t.ended_at IS NULL"
-    row = reader.one(sql, (source, dedupe_key))
+    sql = (
+        f"{_SELECT} WHERE t.source = ? AND t.dedupe_key = ? AND (t.integration IS NULL) = ?"
+        " AND t.ended_at IS NULL"
+    )
+    row = reader.one(sql, (source, dedupe_key, not is_integration))
     return _task(row) if row else None
 
 

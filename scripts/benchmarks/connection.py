@@ -28,7 +28,15 @@ class Connection:
 
     def exchange(self, request: bytes) -> tuple[int, bytes]:
         """Send a rendered request; answers status and body."""
+        self.send(request)
+        return self.receive()
+
+    def send(self, request: bytes) -> None:
+        """The first half of an exchange."""
         self._socket.sendall(request)
+
+    def receive(self) -> tuple[int, bytes]:
+        """The second half."""
         head = self._until(b"\r\n\r\n")
         status = int(head.split(b" ", 2)[1])
         for line in head.lower().split(b"\r\n"):

@@ -10,18 +10,19 @@ from tests.meta.repository import PACKAGES, ROOT, tracked
 
 KNOWN_TO = {
     "anyio": ("relay_agentd/mcp_server.py",),
-    "click": ("relay_agentd/cli/", "relay_server/cli.py"),
+    "click": ("relay_agentd/cli/", "relay_server/cli/"),
     "falcon": ("relay_server/http/",),
     "httpx": ("relay_agentd/relay_client.py", "relay_server/webhook_client.py"),
     "mcp": ("relay_agentd/mcp_server.py",),
     "peewee": ("relay_server/store/",),
     "playhouse": ("relay_server/store/",),
     "platformdirs": ("relay_agentd/paths.py", "relay_server/settings.py"),
+    "prometheus_client": ("relay_server/metrics.py",),
     "psutil": ("relay_agentd/process.py", "relay_server/host.py"),
     "rich": ("relay_agentd/cli/",),
     "sqlite3": ("relay_agentd/store/", "relay_server/store/"),
     "subprocess": ("relay_agentd/spawn.py", "relay_launchers/discovery.py"),
-    "waitress": ("relay_server/server.py",),
+    "waitress": ("relay_server/server/",),
     "watchfiles": ("relay_agentd/adapters/",),
     "websockets": ("relay_agentd/adapters/",),
 }

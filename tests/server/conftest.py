@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from relay_server.clock import Clock
+from tests.server.callback_bench import Bench
 from tests.server.running import LaterClock, RunningRelay
 from tests.support.relay_process import RelayProcess
+from tests.support.webhook_receiver import WebhookReceiver
 
 StartRelay = Callable[..., RunningRelay]
 Background = Callable[..., "Future[Any]"]
@@ -63,3 +65,21 @@ def relay_process(tmp_path: Path) -> Iterator[RelayProcess]:
     process = RelayProcess(tmp_path, AGENT_RELAY_SENDER_LIMIT="0", AGENT_RELAY_LOOP_LIMIT="0")
     yield process
     process.kill()
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    """Takes every callback."""
+    with WebhookReceiver() as started:
+        yield started
+
+
+@pytest.fixture
+def bench(tmp_path: Path, receiver: WebhookReceiver) -> Iterator[Bench]:
+    """A running deliverer; integration `ci` calls the receiver; tasks 1 to 3."""
+    made = Bench(tmp_path)
+    made.integration("ci", receiver.url)
+    for task_id in (1, 2, 3):
+        made.task(task_id)
+    yield made.start()
+    made.stop()

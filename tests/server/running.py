@@ -1,4 +1,8 @@
-"""A relay in this process: the real application on a real socket, in threads."""
+"""A relay in this process: the real application on a real socket, in threads.
+
+Whatever it answers to `client` or to a client of `new_client` is judged by the published OpenAPI
+page; an answer that the page does not promise fails the test that asked.
+"""
 
 import json
 import socket
@@ -15,6 +19,7 @@ from relay_server.clock import Clock, SystemClock
 from relay_server.server import Server
 from relay_server.settings import from_sources
 from relay_server.wiring import build
+from tests.server.conformance import judged_client
 from tests.support.wait import eventually
 
 Json = dict[str, Any]
@@ -47,7 +52,11 @@ class RunningRelay:
         self.url = f"http://127.0.0.1:{self.server.port}"
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()
-        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
+        self.client = self.new_client()
+
+    def new_client(self, **options: Any) -> httpx.Client:
+        """One more client whose answers are judged."""
+        return judged_client(self.url, self.settings.token, **options)
 
     def stop(self) -> None:
         """Again is harmless."""
@@ -89,8 +98,7 @@ class RunningRelay:
     @contextmanager
     def stream(self, path: str, headers: dict[str, str] | None = None) -> Iterator["Followed"]:
         """Follow a stream in a thread while the block runs."""
-        client = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
-        with client, client.stream("GET", path, headers=headers) as answer:
+        with self.new_client() as client, client.stream("GET", path, headers=headers) as answer:
             assert answer.status_code == 200, answer.read()
             followed = Followed()
             thread = threading.Thread(target=followed.follow, args=(answer,))
@@ -98,12 +106,12 @@ class RunningRelay:
             try:
                 yield followed
             finally:
-                _shut_down(answer)
+                shut_down(answer)
                 thread.join(timeout=10)
                 assert not thread.is_alive()
 
 
-def _shut_down(answer: httpx.Response) -> None:
+def shut_down(answer: httpx.Response) -> None:
     """End the connection under a thread that reads from it."""
     with suppress(OSError):  # the server was faster
         stream = answer.extensions["network_stream"]

@@ -130,11 +130,11 @@ def test_a_scoped_token_is_what_its_scope_says(
 
 
 def test_an_added_integration_is_known_until_it_is_removed(closed_place: Place) -> None:
-    integration, _, token = closed_place.integrations.add({"name": "alerts", "scopes": []})
+    token = closed_place.integrations.add({"name": "alerts", "scopes": []})["token"]
 
     known = closed_place.access.identify(token)
     assert known is not None
-    assert known.integration == integration
+    assert known.integration == closed_place.integrations.by_name("alerts")
     closed_place.integrations.remove("alerts")
 
     assert closed_place.access.identify(token) is None
@@ -223,7 +223,7 @@ def test_an_expired_token_ends_its_cookie(closed_place: Place) -> None:
 
 
 def test_only_people_log_in(closed_place: Place) -> None:
-    _, _, token = closed_place.integrations.add({"name": "alerts", "scopes": []})
+    token = closed_place.integrations.add({"name": "alerts", "scopes": []})["token"]
 
     for refused in ("wrong", "ci-secret", token, ""):
         with pytest.raises(Unauthorized):

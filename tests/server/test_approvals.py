@@ -5,7 +5,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-import httpx
 import pytest
 
 from tests.server.asking import ask, cancel, decide, get, ids
@@ -111,7 +110,7 @@ def test_of_64_answers_at_once_exactly_one_counts(relay: RunningRelay) -> None:
     barrier = threading.Barrier(64)
 
     def decide(number: int) -> tuple[int, str | None]:
-        with httpx.Client(base_url=relay.url, trust_env=False, timeout=20) as client:
+        with relay.new_client() as client:
             client.get("/healthz")
             barrier.wait(timeout=20)
             decision = "allow" if number % 2 else "deny"

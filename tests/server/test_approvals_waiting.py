@@ -1,9 +1,9 @@
 """Waiting for an approval's answer, hearing of it, and how long it is kept."""
 
-import httpx
 import pytest
 
 from tests.server.asking import ask, cancel, decide, get, ids
+from tests.server.conformance import judged_client
 from tests.server.conftest import Background
 from tests.server.running import LaterClock, RunningRelay
 from tests.support.relay_process import RelayProcess
@@ -101,14 +101,14 @@ def test_every_change_is_an_event_and_the_sessions_stream_hears_the_answers(
 
 def test_a_pending_question_survives_a_killed_relay(relay_process: RelayProcess) -> None:
     relay_process.start()
-    with httpx.Client(base_url=relay_process.url, trust_env=False, timeout=20) as client:
+    with judged_client(relay_process.url) as client:
         client.post("/api/agents", json={"id": "a"})
         given = {"agentId": "a", "tool": "Bash", "summary": "ls"}
         approval = client.post("/api/approvals", json=given).json()
     relay_process.kill()
     relay_process.start()
 
-    with httpx.Client(base_url=relay_process.url, trust_env=False, timeout=20) as client:
+    with judged_client(relay_process.url) as client:
         path = f"/api/approvals/{approval['id']}"
         found = client.get(path).json()
         decided = client.post(f"{path}/decision", json={"decision": "allow"}).json()
@@ -134,3 +134,15 @@ def test_old_approvals_go_and_their_ids_are_not_used_again(
     assert after == [kept]
     assert ids(relay) == []
     assert ask(relay)["id"] > kept > max(old)
+
+
+def test_one_sweep_writes_down_all_that_nobody_answered(
+    relay: RunningRelay, clock: LaterClock
+) -> None:
+    asked = [ask(relay)["id"] for _ in range(70)]
+
+    relay.relay.sweeper.sweep(clock.now_ms() + 600_000)
+
+    assert ids(relay, status="expired", limit=100) == asked[::-1]
+    with relay.relay.core.database.read() as reader:
+        assert reader.all("SELECT DISTINCT status FROM approvals") == [("expired",)]

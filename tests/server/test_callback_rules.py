@@ -13,7 +13,7 @@ def _attempt(number: int = 1, status: int | None = 500, error: str | None = None
 
 
 @pytest.mark.parametrize(
-    ("number", "seconds"), [(1, 5), (2, 10), (3, 20), (4, 40), (10, 2560), (11, 3600), (5000, 3600)]
+    ("number", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 8), (12, 2048), (13, 3600), (5000, 3600)]
 )
 def test_delays_double_up_to_an_hour_and_spread_over_their_upper_half(
     number: int, seconds: int

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +13,6 @@ from tests.support.wait import eventually
 from tests.support.webhook_receiver import WebhookReceiver
 
 SCOPES = ["tasks:create", "tasks:read", "tasks:update"]
-
-
-@pytest.fixture
-def receiver() -> Iterator[WebhookReceiver]:
-    """Takes everything."""
-    with WebhookReceiver() as started:
-        yield started
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_of_64_that_claim_at_once_exactly_one_wins(relay: RunningRelay) -> None:
     for number in range(64):
         relay.agent(f"racer-{number}", tags=["race"])
     limits = httpx.Limits(max_connections=64)
-    with httpx.Client(base_url=relay.url, trust_env=False, limits=limits, timeout=30) as client:
+    with relay.new_client(limits=limits, timeout=30) as client:
         for _ in range(5):
             work = relay.send("operator", "tag:race", claimable=True)["id"]
             assert _race(client, work) == [200] + [409] * 63

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.server.commanding import LAUNCH, REPORT, get, launch, launched, pending, report
+from tests.server.conformance import judged_client
 from tests.server.conftest import Background
 from tests.server.running import Json, LaterClock, RunningRelay
 from tests.support.relay_process import RelayProcess
@@ -71,7 +72,7 @@ def test_many_missed_commands_come_whole_and_in_order(relay: RunningRelay) -> No
 
 def test_a_command_survives_a_killed_relay(relay_process: RelayProcess) -> None:
     relay_process.start()
-    with httpx.Client(base_url=relay_process.url, trust_env=False, timeout=20) as client:
+    with judged_client(relay_process.url) as client:
         client.put("/api/machines/m", json=REPORT)
         pending, taken = (
             client.post("/api/machines/m/sessions", json=LAUNCH).json() for _ in range(2)
@@ -80,7 +81,7 @@ def test_a_command_survives_a_killed_relay(relay_process: RelayProcess) -> None:
     relay_process.kill()
     relay_process.start()
 
-    with httpx.Client(base_url=relay_process.url, trust_env=False, timeout=20) as client:
+    with judged_client(relay_process.url) as client:
         listed = client.get("/api/machines/m/commands?status=pending").json()["commands"]
         again = client.patch(f"/api/commands/{taken['id']}", json={"status": "accepted"})
 
@@ -92,7 +93,7 @@ def test_a_command_survives_a_killed_relay(relay_process: RelayProcess) -> None:
 
 
 def _logs(relay: RunningRelay, agent_id: str = "a", **query: Any) -> httpx.Response:
-    with httpx.Client(base_url=relay.url, trust_env=False, timeout=20) as client:
+    with judged_client(relay.url) as client:
         return client.get(f"/api/agents/{agent_id}/logs", params=query)
 
 

@@ -76,19 +76,27 @@ class Outside:
         self.relay.kill()
 
 
+DESK = [
+    {
+        "name": "desk",
+        "token": "desk-token",
+        "scopes": ["tasks:create", "tasks:read"],
+        "targets": ["tag:ops", "tag:support"],
+    }
+]
+
+
 @pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Outside]:
-    found = Outside(
-        tmp_path,
-        [
-            {
-                "name": "desk",
-                "token": "desk-token",
-                "scopes": ["tasks:create", "tasks:read"],
-                "targets": ["tag:ops", "tag:support"],
-            }
-        ],
-    )
+    found = Outside(tmp_path, DESK)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """One for all the calls that change nothing."""
+    found = Outside(tmp_path_factory.mktemp("refusing"), DESK)
     yield found
     found.close()
 
@@ -158,13 +166,14 @@ def test_an_alert_goes_where_it_is_told(outside: Outside) -> None:
     ],
 )
 def test_an_alert_that_cannot_be_told_says_why(
-    outside: Outside, words: tuple[str, ...], environment: dict[str, str], status: int, said: str
+    refusing: Outside, words: tuple[str, ...], environment: dict[str, str], status: int, said: str
 ) -> None:
-    done = outside.run("ops-alert.sh", *words, **environment)
+    done = refusing.run("ops-alert.sh", *words, **environment)
 
     assert (done.returncode, done.stdout) == (status, "")
     assert said in done.stderr
-    assert outside.token not in done.stderr
+    assert refusing.token not in done.stderr
+    assert refusing.tasks() == []
 
 
 @pytest.mark.parametrize(
@@ -282,10 +291,16 @@ def test_the_github_pages_lines_make_a_task(tmp_path: Path) -> None:
     assert (task["source"], task["title"]) == ("github", "me/mine#1: Try it")
 
 
-def test_the_alertmanager_example_names_a_receiver_that_exists() -> None:
-    text = (EXAMPLES / "alertmanager.yml").read_text()
+def test_the_alertmanager_examples_receiver_takes_a_real_payload(outside: Outside) -> None:
+    url = re.search(r"url: http://localhost:4850(\S+)", (EXAMPLES / "alertmanager.yml").read_text())
+    assert url is not None
+    sent = (ROOT / "tests/data/connectors/alertmanager-firing.json").read_bytes()
+    headers = {"Authorization": f"Bearer {outside.token}", "Content-Type": "application/json"}
 
-    assert "url: http://localhost:4850/api/integrations/alertmanager?target=tag:ops" in text
+    answer = outside.client.post(url[1], content=sent, headers=headers)
+
+    assert answer.status_code == 200, answer.text
+    assert [task["target"] for task in outside.tasks()] == ["tag:ops", "tag:ops"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

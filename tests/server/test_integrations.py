@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from relay_server import settings as all_settings
@@ -15,6 +16,7 @@ from relay_server.services.integrations import Integrations
 from relay_server.settings import Settings, from_sources
 from relay_server.store.database import Database
 from relay_server.wire import IntegrationScope
+from tests.server.conftest import StartRelay
 
 GOOD: dict[str, Any] = {
     "name": "ops.alerts-1",
@@ -128,13 +130,24 @@ def test_shown_settings_name_the_integrations_and_nothing_else_of_them() -> None
 
 def test_those_added_stand_beside_those_of_the_settings(integrations: Integrations) -> None:
     fields = {name: value for name, value in GOOD.items() if name != "token"}
-    added, at, token = integrations.add({**fields, "name": "later"})
+    added = integrations.add({**fields, "name": "later"})
+    token = added.pop("token")
 
     assert token.startswith("ari_")
-    assert integrations.by_name("later") == added
-    assert [(found.name, when) for found, when in integrations.all()] == [
-        ("later", at),
-        ("ops.alerts-1", None),
+    assert added == {
+        "name": "later",
+        "scopes": GOOD["scopes"],
+        "targets": GOOD["targets"],
+        "channels": [],
+        "callbackUrl": GOOD["callbackUrl"],
+        "hasCallbackSecret": True,
+        "hasWebhookSecret": True,
+        "origin": "database",
+        "createdAt": added["createdAt"],
+    }
+    assert integrations.all() == [
+        added,
+        {**added, "name": "ops.alerts-1", "origin": "settings", "createdAt": None},
     ]
 
 
@@ -173,3 +186,62 @@ def test_each_has_its_own_minute(integrations: Integrations) -> None:
         integrations.count_event("a")
 
     assert 1 <= int(raised.value.headers["Retry-After"]) <= 60
+
+
+# -- over HTTP
+
+
+def test_an_integration_works_from_its_adding_to_its_removal(start_relay: StartRelay) -> None:
+    relay = start_relay()
+    relay.agent("a")
+    fields = {name: value for name, value in GOOD.items() if name != "token"}
+    event = {"title": "Disk full", "target": "operator"}
+
+    added = relay.client.post("/api/integrations", json={**fields, "channels": None})
+    made = added.json()
+    headers = {"Authorization": f"Bearer {made.pop('token')}"}
+    posted = relay.client.post("/api/integrations/events", json=event, headers=headers)
+    beyond = relay.client.post(
+        "/api/integrations/events", json={**event, "target": "broadcast"}, headers=headers
+    )
+    elsewhere = relay.client.get("/api/agents", headers=headers)
+    listed = relay.client.get("/api/integrations").json()
+    removed = relay.client.delete("/api/integrations/ops.alerts-1")
+    late = relay.client.post("/api/integrations/events", json=event, headers=headers)
+    again = relay.client.delete("/api/integrations/ops.alerts-1")
+
+    assert (added.status_code, posted.status_code) == (201, 201), posted.text
+    assert (beyond.status_code, elsewhere.status_code) == (403, 403)
+    assert listed == {"integrations": [made]}
+    assert not any(secret in json.dumps(listed) for secret in ("signs", "checks", "ari_"))
+    assert (removed.status_code, late.status_code) == (204, 401)
+    assert (again.status_code, again.json()["code"]) == (404, "integration_not_found")
+
+
+def test_names_that_are_taken_are_refused(start_relay: StartRelay) -> None:
+    relay = start_relay(AGENT_RELAY_INTEGRATIONS=json.dumps([GOOD]))
+
+    def add(**fields: Any) -> httpx.Response:
+        return relay.client.post("/api/integrations", json={"scopes": [], **fields})
+
+    assert add(name="ops.alerts-1").json()["code"] == "conflict"
+    assert add(name="events").status_code == 422
+    assert add(name="system").status_code == 422
+    assert add(name="a", callbackUrl="file:///etc/passwd").status_code == 422
+    assert relay.client.delete("/api/integrations/ops.alerts-1").json()["code"] == "conflict"
+    assert relay.client.delete("/api/integrations/a b").json()["code"] == "integration_not_found"
+
+
+def test_events_beyond_the_limit_are_refused_for_a_while(start_relay: StartRelay) -> None:
+    relay = start_relay(AGENT_RELAY_INTEGRATION_RATE_LIMIT_PER_MINUTE="3")
+    event = {"title": "Disk full", "target": "operator", "dedupeKey": "disk"}
+    fields = {"name": "free", "scopes": ["tasks:create"]}
+    token = relay.client.post("/api/integrations", json=fields).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+
+    statuses = [
+        relay.client.post("/api/integrations/events", json=event, headers=headers) for _ in range(4)
+    ]
+
+    assert [answer.status_code for answer in statuses] == [201, 200, 200, 429]
+    assert 1 <= int(statuses[3].headers["Retry-After"]) <= 60

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.server.conformance import judged_client
 from tests.support.relay_process import RelayProcess
 from tests.support.wait import eventually
 
@@ -61,7 +62,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(relay_process: RelayProcess
     acknowledged: list[int] = []
 
     def send() -> None:
-        with httpx.Client(base_url=relay_process.url, trust_env=False) as client:
+        with judged_client(relay_process.url) as client:
             try:
                 while True:
                     given = {"from": "a", "to": "b", "body": "x"}
@@ -79,7 +80,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(relay_process: RelayProcess
     relay_process.start()
 
     stored: list[int] = []
-    with httpx.Client(base_url=relay_process.url, trust_env=False) as client:
+    with judged_client(relay_process.url) as client:
         while True:
             since = stored[-1] if stored else 0
             page = client.get(f"/api/messages?for=b&since={since}&limit=500").json()

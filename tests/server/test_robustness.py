@@ -15,6 +15,7 @@ from relay_server.http import schemas
 from relay_server.http.fields import Schema
 from relay_server.settings import from_sources
 from relay_server.wiring import build
+from tests.server.conformance import Page
 
 _ROUTES: tuple[tuple[str, str, Schema], ...] = (
     ("POST", "/api/agents", schemas.REGISTER),
@@ -62,6 +63,12 @@ def client(tmp_path: Path) -> Iterator[httpx.Client]:
         made.post("/api/agents", json={"id": "a", "tags": ["t"]})
         given = {"from": "operator", "to": "a", "body": "x", "claimable": True}
         made.post("/api/messages", json=given)
+        page = Page(made.get("/api/openapi.json").json())
+
+        def judge(answer: httpx.Response) -> None:
+            assert page.fault_of(answer) is None
+
+        made.event_hooks = {"response": [judge]}
         yield made
     relay.stop()
 

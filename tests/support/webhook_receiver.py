@@ -75,7 +75,11 @@ class WebhookReceiver:
 
             def do_POST(self) -> None:
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                body = self.rfile.read(int(headers["content-length"]))
+                length = int(headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # its sender died while it sent
+                    self.close_connection = True
+                    return
                 received = Received(self.path, headers, body)
                 receiver.received.append(received)
                 with suppress(OSError):  # the sender may have gone meanwhile

@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from relay_server.errors import InvalidRequest
 from relay_server.http import query, schemas, shapes
+from relay_server.http.fields import FieldError
 from relay_server.http.operation import (
     READERS,
     SESSIONS,
@@ -17,7 +19,7 @@ from relay_server.http.operation import (
 from relay_server.services.agents import AgentService
 from relay_server.services.receipts import ReceiptService
 from relay_server.services.voices import Voices
-from relay_server.wire import MAX_LIST_LIMIT, AgentStatus
+from relay_server.wire import INSTANCE_HEADER, MAX_LIST_LIMIT, AgentStatus
 
 _FILTERS: Final = ("tag", "capability", "machine", "provider", "project", "label")
 _MISSING: Final = "agent_not_found"
@@ -143,7 +145,7 @@ class AgentOperations:
                 allowed=SESSIONS,
                 body=schemas.HEARTBEATS,
                 answers={200: shapes.KNOWN},
-                problems=("sender_forbidden",),
+                problems=("sender_forbidden", "stale_instance"),
             ),
         ]
 
@@ -164,7 +166,7 @@ class AgentOperations:
     def register(self, call: Call) -> Reply:
         given = self._voices.registration(call.principal, call.body)
         if given.get("instanceId") is None and call.instance:
-            given["instanceId"] = call.instance
+            given["instanceId"] = _instance(call.instance)
         agent, is_new = self._agents.register(given, may_loosen=call.principal.is_admin)
         return created(agent, is_new=is_new)
 
@@ -196,5 +198,13 @@ class AgentOperations:
         reports, machine = call.body["agents"], call.body.get("machine")
         self._voices.require(call.principal, [report["id"] for report in reports])
         self._voices.require_machine(call.principal, machine)
-        known, unknown = self._agents.heartbeats(reports, machine)
+        known, unknown = self._agents.heartbeats(reports, machine, call.instance)
         return ok({"known": known, "unknown": unknown})
+
+
+def _instance(header: str) -> str:
+    """Raises: InvalidRequest."""
+    try:
+        return schemas.INSTANCE.check(header)
+    except FieldError as error:
+        raise InvalidRequest.of([(INSTANCE_HEADER, str(error))]) from None

@@ -33,6 +33,9 @@ class ApprovalOperations:
 
     def operations(self) -> list[Operation]:
         """The rows of the contract."""
+        return [*self._asking_and_listing(), *self._on_one()]
+
+    def _asking_and_listing(self) -> list[Operation]:
         return [
             Operation(
                 method="POST",
@@ -64,6 +67,10 @@ class ApprovalOperations:
                 ),
                 answers={200: shapes.APPROVALS},
             ),
+        ]
+
+    def _on_one(self) -> list[Operation]:
+        return [
             _one(
                 "GET",
                 "",

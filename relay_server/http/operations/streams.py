@@ -1,4 +1,4 @@
-"""/api/stream, /api/events: server-sent events. Each occupies its thread until it ends."""
+"""/api/stream, /api/events: server-sent events, written by `relay_server.server.pump`."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ class StreamOperations:
                 name="openStream",
                 summary="One connection for all sessions of a machine",
                 handler=self.open,
-                allowed=SESSIONS,
+                allowed=READERS,
                 query=Query(
                     {
                         "agent": query.repeated(schemas.AGENT, "whose messages to get"),

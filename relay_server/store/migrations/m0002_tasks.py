@@ -38,8 +38,9 @@ STATEMENTS: Final = (
     """,
     "INSERT INTO sqlite_sequence (name, seq) VALUES ('tasks', 0)",
     # At most one active task has a key: what folds an alert storm, also when two arrive at once.
+    # An agent that is called like an integration is still somebody else.
     """
-    CREATE UNIQUE INDEX tasks_active_key ON tasks (source, dedupe_key)
+    CREATE UNIQUE INDEX tasks_active_key ON tasks (source, dedupe_key, integration IS NULL)
     WHERE dedupe_key IS NOT NULL AND ended_at IS NULL
     """,
     "CREATE UNIQUE INDEX tasks_message ON tasks (message_id) WHERE message_id IS NOT NULL",
