@@ -134,8 +134,10 @@ class Place:
     """A relay with every kind of caller."""
 
     def __init__(self, folder: Path, *, is_closed: bool) -> None:
-        more = {"AGENT_RELAY_TOKEN": OWN} if is_closed else {}
-        self.relay = RunningRelay(folder, AGENT_RELAY_INTEGRATIONS=json.dumps(INTEGRATIONS), **more)
+        environment = {"AGENT_RELAY_INTEGRATIONS": json.dumps(INTEGRATIONS)}
+        if is_closed:
+            environment["AGENT_RELAY_TOKEN"] = OWN
+        self.relay = RunningRelay(folder, None, **environment)
         self.is_closed = is_closed
         self.owner = self.client(**({"X-Agent-Relay-Token": OWN} if is_closed else {}))
         self.callers: dict[str, dict[str, str]] = {
