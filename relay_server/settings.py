@@ -169,7 +169,7 @@ _SETTINGS: Final = (
         "milliseconds, at least 1",
     ),
     _Setting("retention_days", "RETENTION_DAYS", lambda: "30", _number(1, 3650), "days, 1..3650"),
-    # One a machine and one a dashboard; each is a parked thread and a socket.
+    # One a machine and one a dashboard; each is a socket and what its client has not read yet.
     _Setting(
         "max_streams", "AGENT_RELAY_MAX_STREAMS", lambda: "500", _number(0, 10000), "0..10000"
     ),
