@@ -59,6 +59,7 @@ TABLE = {
     # -- the service
     "health": Row("GET", "/healthz", is_public=True),
     "stats": Row("GET", "/api/stats", LOOKS),
+    "metrics": Row("GET", "/metrics", LOOKS),
     "openapi": Row("GET", "/api/openapi.json", LOOKS),
     "login": Row("POST", "/api/login", body={"token": OWN}, is_public=True),
     "logout": Row("POST", "/api/logout", is_public=True),
