@@ -204,7 +204,7 @@ SETTINGS: Final = (
         "days, 1..3650",
         "how long messages are kept",
     ),
-    # One a machine and one a dashboard; each is a parked thread and a socket.
+    # One a machine and one a dashboard; each is a socket and what its client has not read yet.
     Setting(
         "max_streams",
         "AGENT_RELAY_MAX_STREAMS",

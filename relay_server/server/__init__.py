@@ -32,7 +32,7 @@ class Server:
         self._relay = relay
         self._is_stopping = threading.Event()
         self._threads = Threads(relay.core.slots)
-        self._pump = Pump()
+        self._pump = Pump(relay.core.clock)
         try:
             listener = _listen(settings.host, settings.port)
         except BaseException:
@@ -43,6 +43,7 @@ class Server:
             listener,
             threads=self._threads,
             pump=self._pump,
+            clock=relay.core.clock,
             connections=settings.max_streams + MAX_LONG_POLLS + _ORDINARY,
         )
         self.host, self.port = listener.getsockname()[:2]

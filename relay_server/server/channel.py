@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
@@ -142,7 +141,7 @@ class Channel(HTTPChannel):
         super().__init__(*args, **kwargs)
         self.has_asked = False
         """Whether it ever sent a whole request."""
-        self._opened_at = self._began_at = monotonic()
+        self._opened_at = self._began_at = self.server.clock.monotonic()
         self.held = 0
         """Bytes of a request that is not complete."""
         self._is_deferred = False
@@ -151,9 +150,9 @@ class Channel(HTTPChannel):
     # -- the loop's thread
 
     @property
-    def is_waiting(self) -> bool:
-        """Nothing of it runs and nothing is left to be sent: cutting it loses little."""
-        return not (self.requests or self.total_outbufs_len or self.will_close)
+    def is_dispensable(self) -> bool:
+        """Nothing runs for it, or its client does not read: cutting it loses little."""
+        return not self.will_close and (not self.requests or self.total_outbufs_len > 0)
 
     @property
     def waits_since(self) -> float | None:
@@ -168,7 +167,7 @@ class Channel(HTTPChannel):
         result: bool = super().received(data)
         request = self.request
         if request is not before:
-            self._began_at = monotonic()
+            self._began_at = self.server.clock.monotonic()
         self._hold(request.held if request is not None else 0)
         return result
 
@@ -248,8 +247,10 @@ class Channel(HTTPChannel):
 
     def cut(self) -> None:
         """End the connection."""
-        with suppress(OSError):  # it has ended by itself
-            cast("socket.socket", self.socket).shutdown(socket.SHUT_RDWR)
+        connection = self.socket
+        if connection is not None:
+            with suppress(OSError):  # it ends by itself
+                connection.shutdown(socket.SHUT_RDWR)
 
     def finish_stream(self) -> None:
         """Close once everything is sent."""

@@ -1,12 +1,13 @@
 """The listening socket: who gets in, how many, and who has to go. Runs in the loop's thread.
 
-Nobody can lock others out: when all connections are taken, those that only wait are cut, first the
-ones that never asked for anything, the oldest first. A request must be complete within a time.
+Nobody can lock others out: when all connections are taken, those for which nothing runs are cut:
+first who never asked for anything, then who is idle, then who does not read, the oldest first.
+A request must be complete within a time, and what waits in memory for slow clients is bounded.
 """
 
 import errno
 import socket
-import time
+import threading
 from contextlib import suppress
 from time import monotonic
 from types import ModuleType
@@ -15,6 +16,7 @@ from typing import Any, Final, cast
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
+from relay_server.clock import Clock
 from relay_server.server.channel import MAX_UNSENT, Channel, hand_over_streams
 from relay_server.server.loop import Loop
 from relay_server.server.pump import Pump
@@ -31,6 +33,8 @@ _MAX_BODY: Final = 8 * MAX_REQUEST_BYTES
 _MAX_HEADERS: Final = 64 * 1024
 # Of all requests that are not complete.
 _MAX_HELD: Final = 64 * 1024 * 1024
+# Of all answers that their clients do not take, in memory and in temporary files.
+_MAX_UNSENT_ALL: Final = 256 * 1024 * 1024
 
 # From its first byte to its last; for the first request of a connection from its start.
 REQUEST_SECONDS: Final = 20
@@ -59,11 +63,23 @@ class Edge(TcpWSGIServer):
     active_channels: dict[int, Channel]  # type: ignore[assignment]
 
     def __init__(
-        self, app: Any, listener: socket.socket, *, threads: Any, pump: Pump, connections: int
+        self,
+        app: Any,
+        listener: socket.socket,
+        *,
+        threads: Any,
+        pump: Pump,
+        clock: Clock,
+        connections: int,
     ) -> None:
         self.pump = pump
+        self.clock = clock
         self._most = _affordable(connections)
+        self._leaving: list[Channel] = []
         self._held = 0
+        # Reentrant: a signal's handler wakes the loop in the loop's own thread.
+        self._end = threading.RLock()
+        self._is_shut = False
         self._accept_at = 0.0
         self._look_at = 0.0
         self._map: dict[int, Any] = {}
@@ -96,12 +112,17 @@ class Edge(TcpWSGIServer):
         """One round of the loop."""
         if monotonic() >= self._look_at:
             self._look_at = monotonic() + _LOOK_SECONDS
-            self.maintenance(time.time())
+            self.maintenance(self.clock.now_ms() / 1000)
+        leaving, self._leaving = self._leaving, []
+        for channel in leaving:
+            channel.handle_close()
         self.loop.look_at(self)
         self.loop.turn(_PAUSE_SECONDS if self._is_pausing else _LOOP_SECONDS)
 
     def shut(self) -> None:
         """Close all connections and the door."""
+        with self._end:
+            self._is_shut = True
         self.asyncore.close_all(self._map)
         self.loop.close()
 
@@ -123,7 +144,10 @@ class Edge(TcpWSGIServer):
 
     def wake(self) -> None:
         """Begin the loop's next turn."""
-        cast("Any", self.trigger).pull_trigger()
+        with self._end:
+            # Once shut, the trigger's descriptor is another file's.
+            if not self._is_shut:
+                cast("Any", self.trigger).pull_trigger()
 
     def pull_trigger(self) -> None:
         """Where waitress wakes its loop after every answer; ours is woken by `changed`."""
@@ -144,26 +168,27 @@ class Edge(TcpWSGIServer):
                 return
             try:
                 self.set_socket_options(connection)
+                Channel(self, connection, address, self.adj, map=self._map)
             except OSError:  # macOS, when the client has left already
                 connection.close()
-                continue
-            Channel(self, connection, address, self.adj, map=self._map)
+
+    def _channels(self) -> list[Channel]:
+        """Copied, because one may be closed by a thread that cannot write to it."""
+        return list(self.active_channels.values())
 
     def _make_room(self) -> bool:
         """Cut some that only wait; whether there is room for another."""
-        leaving = sum(channel.will_close for channel in self.active_channels.values())
-        if not leaving:
-            waiting = [c for c in self.active_channels.values() if c.is_waiting]
-            waiting.sort(key=lambda channel: (channel.has_asked, channel.last_activity))
-            for channel in waiting[:_CUTS]:
+        if not self._leaving:
+            idle = [c for c in self._channels() if c.is_dispensable]
+            idle.sort(key=lambda c: (c.has_asked, c.total_outbufs_len > 0, c.last_activity))
+            for channel in idle[:_CUTS]:
                 self._dismiss(channel)
-                leaving += 1
-        return len(self.active_channels) < self._most + leaving
+        return len(self.active_channels) < self._most + len(self._leaving)
 
     def maintenance(self, now: float) -> None:
         """Cut who is too slow."""
-        deadline = monotonic() - REQUEST_SECONDS
-        for channel in self.active_channels.values():
+        deadline = self.clock.monotonic() - REQUEST_SECONDS
+        for channel in self._channels():
             silent = now - channel.last_activity
             if channel.total_outbufs_len:
                 is_over = silent > STALLED_SECONDS
@@ -173,17 +198,30 @@ class Edge(TcpWSGIServer):
                 is_over = (channel.waits_since or deadline) < deadline or silent > IDLE_SECONDS
             if is_over:
                 self._dismiss(channel)
+        self._bound_unsent()
+
+    def _bound_unsent(self) -> None:
+        """Many that do not read cost as little as one: who took nothing for longest has to go."""
+        behind = [c for c in self._channels() if c.total_outbufs_len]
+        unsent = sum(channel.total_outbufs_len for channel in behind)
+        if unsent <= _MAX_UNSENT_ALL:
+            return
+        for channel in sorted(behind, key=lambda channel: channel.last_activity):
+            self._dismiss(channel)
+            unsent -= channel.total_outbufs_len
+            if unsent <= _MAX_UNSENT_ALL:
+                return
 
     def _dismiss(self, channel: Channel) -> None:
         """Not closed here: who comes next would get its number while the loop has events for it."""
         channel.will_close = True
-        self.loop.look_at(channel)
+        self._leaving.append(channel)
 
     def hold(self, count: int) -> None:
         """So much more (or less) is kept of requests that are not complete."""
         self._held += count
         if self._held > _MAX_HELD:
-            slow = [c for c in self.active_channels.values() if c.held and not c.will_close]
+            slow = [c for c in self._channels() if c.held and not c.will_close]
             if slow:
                 self._dismiss(min(slow, key=lambda channel: channel.waits_since or 0))
 

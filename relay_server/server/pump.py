@@ -9,9 +9,9 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from time import monotonic
 from typing import Final, Protocol
 
+from relay_server.clock import Clock
 from relay_server.services.queues import Feed, Pause
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Flow:
             if piece is None:
                 return False
             if isinstance(piece, Pause):
-                self.due = monotonic() + piece.seconds
+                self.due = piece.until
                 if self._feed is not piece.feed:
                     self._feed = piece.feed
                     piece.feed.wake_with(self.wake)
@@ -87,7 +87,8 @@ class Flow:
 class Pump:
     """`start` and `close` bracket its thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._queue: queue.SimpleQueue[Flow | None] = queue.SimpleQueue()
         self._flows: set[Flow] = set()
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
@@ -124,7 +125,7 @@ class Pump:
                 self._advance(flow)
             except queue.Empty:
                 pass
-            now = monotonic()
+            now = self._clock.monotonic()
             if now >= look_at:
                 look_at = now + _TICK_SECONDS
                 self._wake_due(now)

@@ -108,9 +108,8 @@ class EventLog:
             self._keep(events, size)
             for subscription in self._subscriptions:
                 if subscription.wants(event_type):
-                    for event in events:
-                        frame = event.frame
-                        subscription.feed.put(frame, len(frame))
+                    frames = b"".join(event.frame for event in events)
+                    subscription.feed.put(frames, len(frames))
 
     def _keep(self, events: Sequence[Event], size: int) -> None:
         self._events.extend(events)

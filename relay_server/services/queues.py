@@ -65,16 +65,17 @@ class Feed(Generic[Item]):
 
 
 class Pause(bytes):
-    """An empty piece of a stream: nothing to send before `feed` has something or `seconds` pass.
+    """An empty piece of a stream: nothing to send before `feed` has something.
 
-    What carries the stream need not keep a thread for it meanwhile.
+    Or before `until`, by the relay's monotonic clock. What carries the stream need not keep a
+    thread for it meanwhile.
     """
 
     feed: Feed[Any]
-    seconds: float
+    until: float
 
-    def __new__(cls, feed: Feed[Any], seconds: float) -> Self:
+    def __new__(cls, feed: Feed[Any], until: float) -> Self:
         pause = super().__new__(cls)
         pause.feed = feed
-        pause.seconds = seconds
+        pause.until = until
         return pause

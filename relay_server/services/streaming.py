@@ -110,12 +110,12 @@ class StreamService:
         ping_at = clock.monotonic() + PING_SECONDS
         while not feed.is_closed and not is_gone():
             items = feed.take()
-            left = ping_at - clock.monotonic()
-            if not items and left > 0:
-                yield Pause(feed, left)
+            now = clock.monotonic()
+            if not items and now < ping_at:
+                yield Pause(feed, ping_at)
                 continue
+            ping_at = now + PING_SECONDS
             yield items or _PING
-            ping_at = clock.monotonic() + PING_SECONDS
 
     def _send(self, batch: list[bytes], marks: list[tuple[str, int]]) -> Iterator[bytes]:
         yield b"".join(batch)

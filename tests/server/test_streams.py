@@ -1,13 +1,15 @@
 """/api/stream and /api/events over a real connection."""
 
 import socket
-from contextlib import closing
+import threading
+from contextlib import ExitStack, closing
 
 import pytest
 
 from relay_server.services.events import KEPT_BYTES
+from relay_server.services.streaming import PING_SECONDS
 from tests.server.conftest import StartRelay
-from tests.server.running import RunningRelay
+from tests.server.running import LaterClock, RunningRelay
 from tests.support.wait import eventually
 
 
@@ -145,18 +147,56 @@ def test_an_unknown_stream_cannot_be_changed(relay: RunningRelay) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "stream_not_found")
 
 
-def test_streams_are_bounded_and_their_places_come_back(start_relay: StartRelay) -> None:
+@pytest.mark.parametrize(
+    ("taken", "other"),
+    [("/api/stream?machine=m", "/api/events"), ("/api/events", "/api/stream?machine=m")],
+)
+def test_streams_are_bounded_together_and_their_places_come_back(
+    start_relay: StartRelay, taken: str, other: str
+) -> None:
     relay = start_relay(AGENT_RELAY_MAX_STREAMS="1")
-    with relay.stream("/api/stream?machine=m") as s:
-        s.wait_for("hello")
-        refused = relay.client.get("/api/events")
+    with relay.stream(taken) as s:
+        eventually(lambda: s.events or s.comments)
+        refused = relay.client.get(other)
         stats = relay.client.get("/api/stats").json()["streams"]
 
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert refused.json()["code"] == "too_many_streams"
     assert stats == {"open": 1, "limit": 1}
     eventually(lambda: relay.client.get("/api/stats").json()["streams"]["open"] == 0)
-    with relay.stream("/api/stream?machine=m") as s:
-        s.wait_for("hello")
+    with relay.stream(other) as s:
+        eventually(lambda: s.events or s.comments)
+
+
+@pytest.mark.parametrize("path", ["/api/stream?machine=m", "/api/events"])
+def test_a_stream_with_nothing_to_say_pings_every_fifteen_seconds(
+    start_relay: StartRelay, path: str
+) -> None:
+    clock = LaterClock()
+    relay = start_relay(clock=clock)
+    with relay.stream(path) as s:
+        eventually(lambda: s.events or s.comments)
+        for count in (1, 2):
+            clock.advance(PING_SECONDS - 5)
+            relay.client.get("/healthz")
+            assert s.comments.count("ping") == count - 1
+            clock.advance(5)
+            eventually(lambda: s.comments.count("ping") == count)  # noqa: B023 - called at once
+
+
+def test_a_stream_keeps_no_thread(relay: RunningRelay) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(relay.stream("/api/stream?agent=a"))
+        first.wait_for("hello")
+        served = _threads_of_the_relay()
+        for _ in range(20):
+            stack.enter_context(relay.stream("/api/stream?agent=a")).wait_for("hello")
+
+        assert _threads_of_the_relay() == served
+
+
+def _threads_of_the_relay() -> int:
+    return sum(thread.name.startswith("waitress-") for thread in threading.enumerate())
 
 
 def test_parked_requests_never_starve_ordinary_ones(relay: RunningRelay) -> None:

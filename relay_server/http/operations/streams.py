@@ -1,4 +1,4 @@
-"""/api/stream, /api/events: server-sent events. Each occupies its thread until it ends."""
+"""/api/stream, /api/events: server-sent events, written by `relay_server.server.pump`."""
 
 from typing import Final
 
