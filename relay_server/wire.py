@@ -6,6 +6,7 @@ Standard library only; imports nothing of ours. It is the one module of the serv
 
 import base64
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -29,6 +30,36 @@ BUILT_IN_AGENTS: Final = (OPERATOR, SYSTEM)
 RESERVED_IDS: Final = frozenset({BROADCAST, SYSTEM, OPERATOR})
 
 _JOIN_VERSION: Final = 1
+
+
+# What `GET /api/events` tells, and what comes with it besides `id`, `type` and `at`.
+EVENT_TYPES: Final[Mapping[str, tuple[str, str]]] = {
+    "agent.registered": ("an agent registered for the first time", "agent"),
+    "agent.updated": ("it registered again, or somebody changed it", "agent"),
+    "agent.status": ("its status or the detail of it changed", "agent"),
+    "agent.offline": ("it went silent, or said that it has ended", "agent"),
+    "agent.removed": ("it was removed, or pruned after a long absence", "agentId"),
+    "message.created": ("a message was accepted", "message"),
+    "message.held": ("the loop guard stopped it; an operator delivers or deletes it", "message"),
+    "message.claimed": ("an agent has taken it", "message"),
+    "message.released": ("its claim ended, or an operator let it through", "message"),
+    "message.completed": ("its work is done", "message"),
+    "message.receipt": ("it got further with one receiver", "messageId, agentId, receipt"),
+    "message.deleted": ("it was deleted", "messageId"),
+    "task.created": ("a task was reported", "task"),
+    "task.deduped": ("it was reported again while it is active", "task"),
+    "task.claimed": ("an agent has taken it", "task"),
+    "task.released": ("its claim ended", "task"),
+    "task.status": ("its status or progress changed, or it ended", "task"),
+    "approval.requested": ("a session asks a person", "approval"),
+    "approval.decided": ("a person has answered", "approval"),
+    "approval.expired": ("nobody answered in time: denied", "approval"),
+    "approval.canceled": ("its session does not wait for it any more", "approval"),
+    "machine.online": ("a machine's daemon reported for the first time, or again", "machine"),
+    "machine.offline": ("a machine's daemon has gone silent", "machine"),
+    "session.requested": ("a session is to be started or stopped on a machine", "command"),
+    "session.updated": ("how far the machine got with that", "command"),
+}
 
 
 class AgentStatus(StrEnum):

@@ -110,6 +110,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Relay:
     indexer = Indexer(core)
     services = Services(
         access=access,
+        metrics=core.metrics,
         voices=Voices(database),
         idempotency=IdempotencyService(core),
         agents=AgentService(core, presence),

@@ -54,6 +54,12 @@ class Principal:
     scope: TokenScope | None
     machine: str | None = None
     integration: Integration | None = None
+    token_id: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Tells callers apart: names of tokens may repeat. No agent's id has a colon."""
+        return f"{self.scope or 'integration'}:{self.token_id or self.name}"
 
     @property
     def is_admin(self) -> bool:

@@ -20,6 +20,7 @@ from relay_server.http.operations.service import ServiceOperations
 from relay_server.http.operations.streams import StreamOperations
 from relay_server.http.operations.tasks import TaskOperations
 from relay_server.http.operations.webhooks import WebhookOperations
+from relay_server.metrics import Metrics
 from relay_server.services.access import Access
 from relay_server.services.agents import AgentService
 from relay_server.services.approvals import ApprovalService
@@ -48,6 +49,7 @@ class Services:
     """What the handlers call."""
 
     access: Access
+    metrics: Metrics
     voices: Voices
     idempotency: IdempotencyService
     agents: AgentService
@@ -72,7 +74,7 @@ def build_app(settings: Settings, services: Services) -> App:
     service = ServiceOperations(services.stats, services.access)
     operations = [*service.operations(), *operations_of(services)]
     service.document = openapi.document(operations)
-    gate = Gate(settings, services.access, _public(operations))
+    gate = Gate(settings, services.access, services.metrics, _public(operations))
     app: App = falcon.App(middleware=[gate], sink_before_static_route=False)
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True

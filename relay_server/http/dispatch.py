@@ -14,7 +14,7 @@ from relay_server.domain.access import Principal
 from relay_server.errors import Forbidden, NotFound
 from relay_server.http import request as requests
 from relay_server.http.fields import FieldError, Integer
-from relay_server.http.gate import PRINCIPAL
+from relay_server.http.gate import PRINCIPAL, WAITS
 from relay_server.http.operation import Call, Operation, Reply, Speaker
 from relay_server.services.idempotency import IdempotencyService
 from relay_server.services.render import dumps
@@ -67,6 +67,8 @@ class Dispatcher:
         if operation.path_kinds:
             path = _checked_path(operation, path)
         query = _query(operation, request)
+        if operation.is_waiting or query.get("wait"):
+            env[WAITS] = True
         body, raw = requests.NO_BODY, b""
         if operation.is_raw:
             raw = requests.raw_of(request)
@@ -167,8 +169,7 @@ def _query(operation: Operation, request: falcon.Request) -> Mapping[str, Any]:
 def _sender(operation: Operation, call: Call) -> str:
     """Whose key it is: keys of different callers never meet."""
     spoken = "" if operation.speaker is Speaker.PATH else call.body.get(operation.speaker.value)
-    # No agent's id has a colon.
-    return str(spoken or f"{call.principal.scope or 'integration'}:{call.principal.name}")
+    return str(spoken or call.principal.key)
 
 
 def _identity(call: Call) -> Mapping[str, Any]:

@@ -1,10 +1,11 @@
-"""What every request passes: Host, Origin, token; and what every answer carries.
+"""What every request passes: Host, Origin, token; what every answer carries; what is counted.
 
 One middleware, because each costs every request.
 """
 
 import re
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final
 
 import falcon
@@ -13,12 +14,16 @@ from relay_server import __version__, host
 from relay_server.domain.access import OWNER, Principal
 from relay_server.errors import Forbidden, MethodNotAllowed, Unauthorized, WrongHost
 from relay_server.ids import new_request_id
+from relay_server.metrics import Metrics
 from relay_server.services.access import Access
 from relay_server.settings import LOOPBACK_NAMES, WILDCARDS, Settings
 from relay_server.wire import TOKEN_HEADER, VERSION_HEADER
 
 COOKIE: Final = "agent_relay_session"
 PRINCIPAL: Final = "relay.principal"
+# Set by whoever carries the request out: its time says nothing about the relay.
+WAITS: Final = "relay.waits"
+_STARTED: Final = "relay.started"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/]*?)\.?)(?::[0-9]{0,5})?")
@@ -52,8 +57,13 @@ class Gate:
     """Stateless but for remembered Host headers. `is_public`: paths that need no token."""
 
     def __init__(
-        self, settings: Settings, access: Access, is_public: Callable[[str], bool]
+        self,
+        settings: Settings,
+        access: Access,
+        metrics: Metrics,
+        is_public: Callable[[str], bool],
     ) -> None:
+        self._metrics = metrics
         self._access = access
         self._is_public = is_public
         self._hosts = _allowed_hosts(settings)
@@ -62,6 +72,7 @@ class Gate:
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
         """Raises: WrongHost, Forbidden, Unauthorized."""
         environ = request.env
+        environ[_STARTED] = perf_counter()
         # At once, so that a refusal carries them too.
         is_data = request.path.startswith("/api/")
         response.set_headers(_DATA_HEADERS if is_data else _PAGE_HEADERS)
@@ -84,6 +95,21 @@ class Gate:
             raise MethodNotAllowed(
                 "The path has no such method.", headers={"Allow": ", ".join(allowed)}
             )
+
+    def process_response(
+        self,
+        request: falcon.Request,
+        response: falcon.Response,
+        resource: Any,
+        req_succeeded: bool,
+    ) -> None:
+        """Count it, whatever became of it."""
+        del resource, req_succeeded
+        environ = request.env
+        seconds = None
+        if response.stream is None and WAITS not in environ:
+            seconds = perf_counter() - environ[_STARTED]
+        self._metrics.answered(request.method, request.uri_template, response.status_code, seconds)
 
     def _check_host(self, host: str) -> None:
         if _host_name(host) not in self._hosts:

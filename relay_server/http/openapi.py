@@ -37,8 +37,14 @@ _WITH_BODY: Final = ("payload_too_large", "unsupported_media_type")
 _WHEN_CREATING: Final = ("idempotency_mismatch",)
 _PATH_NAME: Final = re.compile(r"\{(\w+)\}")
 _HEADERS: Final[Json] = {
-    "X-Request-Id": {"schema": {"type": "string"}},
-    VERSION_HEADER: {"schema": {"type": "string"}},
+    "X-Request-Id": {"required": True, "schema": {"type": "string"}},
+    VERSION_HEADER: {"required": True, "schema": {"type": "string"}},
+}
+# What some statuses carry besides.
+_MORE_HEADERS: Final[dict[int, Json]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
+    429: {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
+    503: {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
 }
 
 
@@ -87,11 +93,15 @@ def codes_of(operation: Operation) -> list[str]:
 
 def who(operation: Operation) -> str:
     """Whose tokens it takes, in words."""
+    return ", ".join(tokens(operation)) or "no token"
+
+
+def tokens(operation: Operation) -> list[str]:
+    """The scopes it takes; none when it needs no token."""
     if operation.is_public:
-        return "no token"
-    words = [word for word in TokenScope if word in operation.allowed]
-    words_of_integrations = [word for word in IntegrationScope if word in operation.allowed]
-    return ", ".join([TokenScope.ADMIN, *words, *words_of_integrations])
+        return []
+    scopes = (*TokenScope, *IntegrationScope)
+    return [TokenScope.ADMIN, *(word for word in scopes if word in operation.allowed)]
 
 
 def _operation(operation: Operation) -> Json:
@@ -99,6 +109,7 @@ def _operation(operation: Operation) -> Json:
         "operationId": operation.name,
         "summary": operation.summary,
         "description": f"Tokens: {who(operation)}.",
+        "x-tokens": tokens(operation),
         "tags": [operation.area],
         "parameters": _parameters(operation),
         "responses": _responses(operation),
@@ -154,10 +165,16 @@ def _responses(operation: Operation) -> Json:
     for status, codes in by_status.items():
         responses[str(status)] = {
             "description": "; ".join(f"`{code}`: {CODES[code].meaning}" for code in codes),
-            "headers": dict(_HEADERS),
-            "content": {"application/problem+json": {"schema": PROBLEM.describe()}},
+            "headers": {**_HEADERS, **_MORE_HEADERS.get(status, {})},
+            "content": {"application/problem+json": {"schema": _problem(status, codes)}},
         }
     return responses
+
+
+def _problem(status: int, codes: list[str]) -> Json:
+    """A problem of this status and one of these codes."""
+    narrower = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
+    return {"allOf": [PROBLEM.describe(), narrower]}
 
 
 _MEANINGS: Final = {

@@ -71,6 +71,7 @@ class Operation:
 
     `answers`: the shape of each success status; None where there is no body.
     `problems`: the codes it may answer beyond those every operation has.
+    `is_waiting`: its time tells how long something else took, as with `wait` in the query.
     `path_kinds`: the kind of each name in the path; a value of another kind is a 404 with
     `missing` as its code.
     `is_secret`: its answer holds a secret, which is replayed from memory and never kept.
@@ -95,6 +96,7 @@ class Operation:
     is_secret: bool = False
     is_public: bool = False
     is_raw: bool = False
+    is_waiting: bool = False
     content_type: str = "application/json"
 
     @property

@@ -109,6 +109,8 @@ PROBLEM: Final = Shape(
             "detail": TEXT,
             "code": {"type": "string", "pattern": "^[a-z_]+$"},
             "errors": listing(record(field=TEXT, message=TEXT)),
+            "suggestions": listing(TEXT),
+            "claimedBy": maybe(TEXT),
         },
         "required": ["type", "title", "status", "detail", "code"],
     },

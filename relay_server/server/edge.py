@@ -7,6 +7,7 @@ A request must be complete within a time, and what waits in memory for slow clie
 
 import errno
 import socket
+import threading
 from contextlib import suppress
 from time import monotonic
 from types import ModuleType
@@ -76,6 +77,9 @@ class Edge(TcpWSGIServer):
         self._most = _affordable(connections)
         self._leaving: list[Channel] = []
         self._held = 0
+        # Reentrant: a signal's handler wakes the loop in the loop's own thread.
+        self._end = threading.RLock()
+        self._is_shut = False
         self._accept_at = 0.0
         self._look_at = 0.0
         self._map: dict[int, Any] = {}
@@ -117,6 +121,8 @@ class Edge(TcpWSGIServer):
 
     def shut(self) -> None:
         """Close all connections and the door."""
+        with self._end:
+            self._is_shut = True
         self.asyncore.close_all(self._map)
         self.loop.close()
 
@@ -138,7 +144,10 @@ class Edge(TcpWSGIServer):
 
     def wake(self) -> None:
         """Begin the loop's next turn."""
-        cast("Any", self.trigger).pull_trigger()
+        with self._end:
+            # Once shut, the trigger's descriptor is another file's.
+            if not self._is_shut:
+                cast("Any", self.trigger).pull_trigger()
 
     def pull_trigger(self) -> None:
         """Where waitress wakes its loop after every answer; ours is woken by `changed`."""

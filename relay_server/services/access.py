@@ -164,7 +164,9 @@ class Access:
             if token is None and isinstance(key, str):
                 stored = integrations.by_hash(reader, key)
         if token is not None:
-            principal = Principal(name=token.name, scope=token.scope, machine=token.machine)
+            principal = Principal(
+                name=token.name, scope=token.scope, machine=token.machine, token_id=token.id
+            )
             return _Known(principal, token, until)
         # The settings came later and took the name over.
         if stored is None or stored.integration.name in self._configured_names:

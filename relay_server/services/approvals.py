@@ -49,9 +49,12 @@ class ApprovalService:
             )
             approvals.save(transaction, approval)
             answer = render.approval_json(approval)
-            transaction.on_commit(
-                lambda: self._core.events.add("approval.requested", approval=answer)
-            )
+
+            def tell() -> None:
+                self._core.metrics.approval(approval.status)
+                self._core.events.add("approval.requested", approval=answer)
+
+            transaction.on_commit(tell)
         return answer
 
     def cancel(self, approval_id: int, agent_id: str | None, instance: str | None) -> render.Json:
@@ -124,6 +127,7 @@ class ApprovalService:
         core = self._core
 
         def tell() -> None:
+            core.metrics.approval(approval.status)
             core.listeners.changed(_topic(approval.id))
             told = {"agentId": approval.agent_id, "approval": answer}
             core.listeners.notify(approval.agent_id, "approval", told)

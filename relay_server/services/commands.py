@@ -109,9 +109,14 @@ class CommandService:
         )
         commands.save(transaction, command)
         answer = render.command_json(command)
-        transaction.on_commit(
-            lambda: self._core.listeners.notify_machine(machine, "command", {"command": answer})
-        )
+        core = self._core
+
+        def tell() -> None:
+            core.listeners.notify_machine(machine, "command", {"command": answer})
+            if kind is not CommandKind.LOGS:
+                core.events.add("session.requested", command=answer)
+
+        transaction.on_commit(tell)
         return answer
 
     # -- the machine's side
@@ -172,7 +177,15 @@ class CommandService:
 
     def _change(self, transaction: Transaction, command: Command) -> None:
         commands.save(transaction, command)
-        transaction.on_commit(lambda: self._core.listeners.changed(_topic(command.id)))
+        answer = render.command_json(command)
+        core = self._core
+
+        def tell() -> None:
+            core.listeners.changed(_topic(command.id))
+            if command.kind is not CommandKind.LOGS:
+                core.events.add("session.updated", command=answer)
+
+        transaction.on_commit(tell)
 
 
 def _topic(command_id: int) -> Topic:

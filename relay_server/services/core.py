@@ -1,8 +1,9 @@
 """What every service works with, in one place to pass along."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay_server.clock import Clock
+from relay_server.metrics import Metrics
 from relay_server.services.events import EventLog
 from relay_server.services.live import Listeners
 from relay_server.services.slots import Slots
@@ -20,3 +21,4 @@ class Core:
     events: EventLog
     listeners: Listeners
     slots: Slots
+    metrics: Metrics = field(default_factory=Metrics)

@@ -62,7 +62,6 @@ class Deliverer:
         self._client = WebhookClient()
         self._lock = threading.Lock()
         self._under_way: dict[int, _Delivery] = {}
-        self._counts: Counter[str] = Counter()
         self._has_news = threading.Event()
         self._is_closed = threading.Event()
 
@@ -74,11 +73,6 @@ class Deliverer:
         """End every thread within a few seconds."""
         self._is_closed.set()
         self._has_news.set()
-
-    def counts(self) -> dict[str, int]:
-        """Attempts since the start, by what they made of their callback (a `CallbackStatus`)."""
-        with self._lock:
-            return dict(self._counts)
 
     # -- choosing: the thread of `run`
 
@@ -210,8 +204,7 @@ class Deliverer:
             except Unavailable:
                 if self._is_closed.wait(_RETRY_SECONDS):
                     return
-        with self._lock:
-            self._counts[verdict.status] += 1
+        self._core.metrics.callback_attempt(verdict.status)
 
 
 def _headers(callback: Callback, secret: str | None, body: bytes) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from relay_server.clock import Clock, to_rfc3339
 from relay_server.services.queues import Feed
 from relay_server.services.render import dumps
+from relay_server.wire import EVENT_TYPES
 
 KEPT: Final = 10_000
 # Fewer are kept when they are large: bodies may have 64 KiB each.
@@ -94,6 +95,8 @@ class EventLog:
     def _append(
         self, event_type: str, entries: Sequence[bytes | Mapping[str, Any]], size: int
     ) -> None:
+        # A word that no document has is a fault of ours; any test that runs into it fails.
+        assert event_type in EVENT_TYPES, event_type
         size += _OVERHEAD
         if self._next + len(entries) - 1 > self._last_reserved:
             self._next = self._reserve(max(_BLOCK, len(entries)))

@@ -80,6 +80,7 @@ class ReceiptService:
         core = self._core
 
         def tell() -> None:
+            core.metrics.receipt(ReceiptState.ROUTED, len(marks))
             core.listeners.changed(ANY_RECEIPT)
             core.events.add_small(
                 "message.receipt",
@@ -140,6 +141,7 @@ class ReceiptService:
                     )
             changed = [r for m, r in after.items() if r is not before.get(m)]
             cursor = self._save(transaction, agent, changed, now)
+            self._measure(transaction, before, changed)
         missing = sorted(set(ids) - known)
         return {"agentId": agent_id, "cursor": cursor, "unknown": missing}
 
@@ -154,8 +156,30 @@ class ReceiptService:
                 raise message_not_found(message_id)
             receipt = before or Receipt(message_id, agent_id)
             after = advance(receipt, ReceiptState.READ, now)
-            self._save(transaction, agent, [] if after is before else [after], now)
+            changed = [] if after is before else [after]
+            self._save(transaction, agent, changed, now)
+            self._measure(transaction, {message_id: receipt}, changed)
         return render.receipt_json(after)
+
+    def _measure(
+        self, transaction: Transaction, before: Mapping[int, Receipt], changed: Sequence[Receipt]
+    ) -> None:
+        """How far they got, and how long the proofs of delivery took."""
+        created_at = messages.created_at(transaction, [receipt.message_id for receipt in changed])
+        measured = self._core.metrics
+
+        def tell() -> None:
+            for receipt in changed:
+                measured.receipt(receipt.state)
+                earlier = before.get(receipt.message_id) or Receipt(receipt.message_id, "")
+                since = created_at[receipt.message_id]
+                if receipt.handed_at and not earlier.handed_at:
+                    measured.delivered(ReceiptState.HANDED, (receipt.handed_at - since) / 1000)
+                if receipt.in_context_at and not earlier.in_context_at:
+                    seconds = (receipt.in_context_at - since) / 1000
+                    measured.delivered(ReceiptState.IN_CONTEXT, seconds)
+
+        transaction.on_commit(tell)
 
     def _save(
         self, transaction: Transaction, agent: Agent, changed: Sequence[Receipt], now: int

@@ -143,6 +143,7 @@ class Sender:
         rendered = render.dumps(as_json)
 
         def tell() -> None:
+            core.metrics.sent(is_held=message.is_held)
             if not message.is_held:
                 core.listeners.offer_message(message, rendered)
             core.events.add_rendered("message.created", "message", rendered)
@@ -214,6 +215,7 @@ class Sender:
         core = self._core
 
         def tell() -> None:
+            core.metrics.receipt(ReceiptState.REPLIED)
             core.listeners.changed(ANY_RECEIPT)
             core.events.add(
                 "message.receipt", messageId=original.id, agentId=sender, receipt=as_json

@@ -21,6 +21,32 @@ class StatsService:
         with self._core.database.read() as reader:
             reader.one("SELECT 1 FROM agents LIMIT 1")
 
+    def metrics(self) -> bytes:
+        """The Prometheus text: what was counted so far, and what is now."""
+        core = self._core
+        stats = self.stats()
+        agents_now, machines_now = stats["agents"], stats["machines"]
+        waiting = agents_now["online"] - agents_now["busy"] - agents_now["idle"]
+        offline = machines_now["total"] - machines_now["online"]
+        return core.metrics.render(
+            {
+                "agents": {
+                    **{status: agents_now[status] for status in ("idle", "busy", "offline")},
+                    "waiting": waiting,
+                },
+                "machines": {"online": machines_now["online"], "offline": offline},
+                "tasks": stats["tasks"]["byStatus"],
+                "messages": stats["messages"]["total"],
+                "messages_unclaimed": stats["messages"]["unclaimed"],
+                "approvals_pending": stats["approvals"]["pending"],
+                "streams": stats["streams"]["open"],
+                "streams_limit": stats["streams"]["limit"],
+                "parked_requests": core.slots.parked,
+                "database_bytes": stats["database"]["bytes"],
+                "start_time_seconds": self._started_at / 1000,
+            }
+        )
+
     def stats(self) -> render.Json:
         """The contract's /api/stats."""
         core = self._core

@@ -69,5 +69,14 @@ class TaskJournal:
                 task_json=answer,
                 now=now,
             )
-        transaction.on_commit(lambda: self._core.events.add(event, task=answer))
+        core = self._core
+
+        def tell() -> None:
+            core.events.add(event, task=answer)
+            if event in ("task.created", "task.deduped"):
+                core.metrics.task_reported(is_new=event == "task.created")
+            elif event == "task.status" and task.is_ended:
+                core.metrics.task_ended(task.status)
+
+        transaction.on_commit(tell)
         return answer

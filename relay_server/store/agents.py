@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from relay_server.domain.agent import Agent
 from relay_server.domain.routing import extra_addresses
+from relay_server.store import tallies
 from relay_server.store.database import Reader, Transaction
-from relay_server.wire import BROADCAST
+from relay_server.wire import BROADCAST, AgentStatus
 
 _LISTS: Final = ("tags", "capabilities", "channels")
 COLUMNS: Final = tuple(Agent.__dataclass_fields__)
@@ -209,8 +210,4 @@ def names(reader: Reader) -> list[tuple[str, str | None]]:
 
 def count_by_status(reader: Reader) -> dict[str, int]:
     """How many agents, without the built-in ones, are in each status."""
-    sql = (
-        "SELECT status, count(*) FROM agents INDEXED BY agents_status"
-        " WHERE built_in = 0 GROUP BY status"
-    )
-    return dict(reader.all(sql))
+    return tallies.by_word(reader, "agents", AgentStatus)

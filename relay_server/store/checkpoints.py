@@ -20,8 +20,20 @@ _PAUSE_SECONDS: Final = 1.0
 _WORTH_IT: Final = 100
 
 
+def fold_log(database: Database) -> bool:
+    """What is in the log and needed there no more; nobody waits for it but the caller."""
+    try:
+        with closing(database.connect_again()) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except sqlite3.Error:
+        # The writer folds by itself once the log is long.
+        _log.exception("folding the log failed")
+        return False
+    return True
+
+
 class Checkpoints:
-    """`run` is its thread, and owns its connection."""
+    """`run` is its thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,19 +42,10 @@ class Checkpoints:
 
     def run(self) -> None:
         """Fold when it is worth it, until closed."""
-        with closing(self._database.connect_again()) as connection:
-            while not self._is_closed.wait(_PAUSE_SECONDS):
-                if self._database.commits - self._done >= _WORTH_IT:
-                    self._fold(connection)
-
-    def _fold(self, connection: sqlite3.Connection) -> None:
-        commits = self._database.commits
-        try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            self._done = commits
-        except sqlite3.Error:
-            # The writer folds by itself once the log is long.
-            _log.exception("folding the log failed")
+        while not self._is_closed.wait(_PAUSE_SECONDS):
+            commits = self._database.commits
+            if commits - self._done >= _WORTH_IT and fold_log(self._database):
+                self._done = commits
 
     def close(self) -> None:
         """End the thread."""

@@ -1,9 +1,11 @@
 """Rows of messages: write one, find by id or thread; claims; how many."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from relay_server.domain.lease import Lease
 from relay_server.domain.message import Message
+from relay_server.store import tallies
 from relay_server.store.database import Reader, Transaction
 
 COLUMNS: Final = Message._fields
@@ -29,6 +31,16 @@ def get(reader: Reader, message_id: int) -> Message | None:
     """One message."""
     row = reader.one(f"{_SELECT} WHERE m.id = ?", (message_id,))
     return Message(*row) if row else None
+
+
+def created_at(reader: Reader, message_ids: Sequence[int]) -> dict[int, int]:
+    """Since when each of the ids is a message; those that are none are left out."""
+    if not message_ids:
+        return {}
+    marks = ", ".join("?" * len(message_ids))
+    return dict(
+        reader.all(f"SELECT id, created_at FROM messages WHERE id IN ({marks})", message_ids)
+    )
 
 
 def by_key(reader: Reader, sender: str, key: str, after: int) -> Message | None:
@@ -104,13 +116,12 @@ def counts(reader: Reader, day_ago: int) -> dict[str, int]:
     """For /api/stats, without looking at what is counted: an id is given to one message only and
     none is left out, so there are as many as ids, without those that were removed."""
     newest = newest_id(reader)
-    removed = reader.one("SELECT value FROM tallies WHERE name = 'messages.removed'")
     unclaimed = reader.one(
         "SELECT count(*) FROM messages WHERE claimable = 1 AND completed_at IS NULL"
         " AND claim_agent IS NULL"
     )
     assert unclaimed
-    total = newest - (int(removed[0]) if removed else 0)
+    total = newest - tallies.value(reader, "messages.removed")
     recent = newest - first_id_since(reader, day_ago) + 1
     return {"total": total, "last24h": min(total, max(0, recent)), "unclaimed": unclaimed[0]}
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from relay_server.domain.lease import Lease
 from relay_server.domain.task import Task
+from relay_server.store import tallies
 from relay_server.store.database import Reader, Transaction
 from relay_server.store.search import Listing, newest_first
 from relay_server.wire import TaskStatus
@@ -111,10 +112,8 @@ def find(reader: Reader, wanted: Listing) -> list[Task]:
 
 
 def count_by_status(reader: Reader) -> dict[str, int]:
-    """Every status; the schema's triggers keep the numbers."""
-    rows = reader.all("SELECT name, value FROM tallies WHERE name LIKE 'tasks.%'")
-    found: dict[str, int] = dict(rows)
-    return {status.value: found.get(f"tasks.{status}", 0) for status in TaskStatus}
+    """Every status, also those that none has."""
+    return tallies.by_word(reader, "tasks", TaskStatus)
 
 
 def held_by(reader: Reader, agent_id: str) -> list[Task]:

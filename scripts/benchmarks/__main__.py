@@ -2,7 +2,7 @@
 
 import argparse
 
-from scripts.benchmarks import idle, server, sessions, streams
+from scripts.benchmarks import idle, large, server, sessions, streams
 
 
 def main() -> None:
@@ -15,7 +15,12 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("suite", nargs="*", choices=[*suites, []], help="default: all")
-    chosen = parser.parse_args().suite or list(suites)
+    parser.add_argument("--large", action="store_true", help="a relay with a million messages")
+    options = parser.parse_args()
+    # It takes minutes: only on request.
+    ordinary = list(suites)
+    suites["large"] = large.run
+    chosen = ["large"] if options.large else options.suite or ordinary
     for name in chosen:
         print(f"\n{name}", flush=True)
         suites[name]()

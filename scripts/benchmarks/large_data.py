@@ -97,8 +97,8 @@ def _agents(database: sqlite3.Connection, size: Size) -> None:
             "reachability": "push",
             "epoch": 1,
             "inbox_start": 0,
-            # Nine of ten are up to date; the others have not looked for long.
-            "cursor": 0 if number % 10 == 9 else size.messages,
+            # Nine of ten are up to date; the others have not looked for a while.
+            "cursor": size.messages - 500 if number % 10 == 9 else size.messages,
             "registered_at": now - size.days * DAY_MS,
             "last_seen_at": now + DAY_MS,
         }
@@ -165,8 +165,9 @@ def _rows(size: Size, chance: random.Random) -> Iterator[tuple[Any, ...]]:
             body += f" #{number}"
         target = _target(number, size)
         created = int(start + number * step)
-        claimable = number % 50 == 0
-        is_done = claimable and number % 500 != 0
+        # To one agent each, and most of them done.
+        claimable = number % 50 == 11
+        is_done = claimable and number % 500 != 11
         yield (
             *(number, agent_name(number * 13 % size.agents), target, target, body),
             chance.choice(sentences)[:60] if is_first else None,
@@ -199,7 +200,7 @@ def _tasks(database: sqlite3.Connection, size: Size) -> None:
         rows.append(
             (
                 *(number, f"source-{number % 20}", f"alert-{number}", f"{_WORDS[number % 13]} it"),
-                *(f"disk {COMMON} of host {number}", target, target, "ops", status),
+                *(f"disk {COMMON} of host {number} host{number}", target, target, "ops", status),
                 *(owner if is_held else None, created if is_held else None),
                 *(now + DAY_MS if is_held else None, *[created] * 4),
                 created + 1000 if status in ("done", "failed", "canceled") else None,

@@ -14,7 +14,8 @@ from tests.meta.repository import ROOT
 
 DOCUMENTS = (
     *("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "service_templates/README.md"),
-    *("docs/callbacks.md", "docs/errors.md", "docs/integrations.md", "docs/providers.md"),
+    *("docs/callbacks.md", "docs/integrations.md", "docs/providers.md"),
+    *("docs/reference/api.md", "docs/reference/errors.md"),
     "scripts/examples/github-webhook.md",
 )
 PROGRAMS = {"relay-agentd": "relay_agentd", "relay-server": "relay_server"}
@@ -44,7 +45,7 @@ def test_a_documented_command_and_its_options_exist(command: str) -> None:
     words = words[: words.index("--")] if "--" in words else words
     names = [word for word in words if re.fullmatch(r"[a-z-]+", word) and word[0] != "-"]
 
-    explained = _help(PROGRAMS[program], names[0] if names else None)
+    explained = _explained(PROGRAMS[program], names)
 
     options = {word.partition("=")[0] for word in words if word.startswith("-")}
     assert {option for option in options if option not in explained} == set()
@@ -66,10 +67,22 @@ def test_a_documents_links_lead_somewhere(document: str) -> None:
     assert [link for link in missing if not Path(folder / link).exists()] == []
 
 
+def _explained(module: str, names: list[str]) -> str:
+    """The help page of the command that the words name, in a group of commands too."""
+    path = tuple(names[:1])
+    explained = _help(module, path)
+    for name in names[1:]:
+        if not re.search(rf"^Commands:\n(.*\n)*?  {name}\b", explained, re.MULTILINE):
+            break
+        path += (name,)
+        explained = _help(module, path)
+    return explained
+
+
 @cache
-def _help(module: str, command: str | None) -> str:
+def _help(module: str, path: tuple[str, ...]) -> str:
     """The help page of a program or one of its commands."""
-    argv = [sys.executable, "-m", module, *([command] if command else []), "--help"]
+    argv = [sys.executable, "-m", module, *path, "--help"]
     done = subprocess.run(
         argv, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

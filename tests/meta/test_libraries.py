@@ -17,6 +17,7 @@ KNOWN_TO = {
     "peewee": ("relay_server/store/",),
     "playhouse": ("relay_server/store/",),
     "platformdirs": ("relay_agentd/paths.py", "relay_server/settings.py"),
+    "prometheus_client": ("relay_server/metrics.py",),
     "psutil": ("relay_agentd/process.py", "relay_server/host.py"),
     "rich": ("relay_agentd/cli/",),
     "sqlite3": ("relay_agentd/store/", "relay_server/store/"),

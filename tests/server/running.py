@@ -106,12 +106,12 @@ class RunningRelay:
             try:
                 yield followed
             finally:
-                _shut_down(answer)
+                shut_down(answer)
                 thread.join(timeout=10)
                 assert not thread.is_alive()
 
 
-def _shut_down(answer: httpx.Response) -> None:
+def shut_down(answer: httpx.Response) -> None:
     """End the connection under a thread that reads from it."""
     with suppress(OSError):  # the server was faster
         stream = answer.extensions["network_stream"]

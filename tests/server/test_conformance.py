@@ -8,6 +8,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from relay_server import __version__
+from relay_server.errors import CODES
 from tests.server.conformance import Page, published_page
 from tests.server.running import RunningRelay
 
@@ -59,9 +60,9 @@ def test_answers_as_promised_pass(page: Page) -> None:
         (_answer("GET", "/healthz", 200, {}, headers={}), "X-Request-Id"),
         (_answer("DELETE", "/api/messages/1", 204, "x"), "no body"),
         (_answer("PUT", "/api/messages/1", 200, {}), "405"),
-        (_problem(404, "no_such_code"), "no code"),
-        (_problem(404, "conflict"), "no code"),
-        (_problem(404, "task_not_found"), "not documented here"),
+        (_problem(404, "no_such_code"), "no_such_code"),
+        (_problem(404, "conflict"), "conflict"),
+        (_problem(404, "task_not_found"), "task_not_found"),
     ],
 )
 def test_what_is_not_promised_is_named(page: Page, answer: httpx.Response, fault: str) -> None:
@@ -74,6 +75,30 @@ def test_the_page_is_valid_openapi_31(relay_server: RunningRelay) -> None:
     errors = [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()]
 
     assert (document["openapi"][:3], errors) == ("3.1", [])
+
+
+def test_the_page_knows_every_code_and_no_other_with_its_status(
+    relay_server: RunningRelay,
+) -> None:
+    paths = relay_server.client.get("/api/openapi.json").json()["paths"]
+    problems = [
+        (int(status), code)
+        for path in paths.values()
+        for operation in path.values()
+        for status, answer in operation["responses"].items()
+        for code in _codes(answer)
+    ]
+
+    never = {"not_found", "method_not_allowed"}  # of what is on no page
+    assert {(known.status, code) for code, known in CODES.items() if code not in never} <= set(
+        problems
+    )
+    assert {status for status, code in problems if CODES[code].status != status} == set()
+
+
+def _codes(answer: Any) -> list[str]:
+    schema = answer.get("content", {}).get("application/problem+json", {}).get("schema")
+    return list(schema["allOf"][1]["properties"]["code"]["enum"]) if schema else []
 
 
 def test_no_two_operations_share_a_name(relay_server: RunningRelay) -> None:

@@ -101,7 +101,7 @@ _QUERIES: dict[str, tuple[Callable[[Explained], object], str]] = {
         "SEARCH messages",
     ),
     "how many messages": (lambda t: messages.counts(t, 9), "messages_unclaimed"),
-    "how many agents": (agents.count_by_status, "COVERING INDEX agents_status"),
+    "how many agents": (agents.count_by_status, "SEARCH tallies"),
     "the first agents": (lambda t: agents.find(t, {}, None, 50), "agents_listed"),
     "a machine's agents": (
         lambda t: agents.find(t, {"machine": "m"}, None, 50),

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.documents import EXAMPLES, blocks, run_shell
+from tests.support.documents import EXAMPLES, blocks, run, run_shell
 from tests.support.relay_process import RelayProcess
 from tests.support.wait import eventually
 
@@ -20,7 +21,7 @@ PATH = os.environ.get("PATH", "")
 
 
 @pytest.fixture
-def relay(tmp_path: Any) -> Iterator[RelayProcess]:
+def relay(tmp_path: Path) -> Iterator[RelayProcess]:
     process = RelayProcess(tmp_path, AGENT_RELAY_TOKEN=TOKEN)
     yield process.start()
     process.kill()
@@ -57,6 +58,7 @@ def test_the_pages_lines_run_in_order(relay: RelayProcess, client: httpx.Client)
     done = run_shell("\n".join(steps), environment(relay))
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert TOKEN not in done.stdout + done.stderr
     assert "event: hello" in done.stdout
     assert "event: message" in done.stdout
     assert '"code":"stale_instance"' in done.stdout
@@ -76,10 +78,12 @@ def test_the_pages_lines_run_in_order(relay: RelayProcess, client: httpx.Client)
     assert (approval["status"], approval["decision"]) == ("allowed", "allow")
 
 
-def test_the_pages_lines_print_no_token(relay: RelayProcess) -> None:
-    done = run_shell("\n".join(blocks("docs/providers.md", "sh")), environment(relay))
+def test_the_pages_lines_run_without_a_token_too(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay:
+        lines = "\n".join(blocks("docs/providers.md", "sh"))
+        done = run_shell(lines, {"PATH": PATH, "AGENT_RELAY_URL": relay.url})
 
-    assert TOKEN not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # -- the agent
@@ -90,10 +94,10 @@ def start_agent(relay: RelayProcess) -> Iterator[Callable[..., subprocess.Popen[
     """Start the example agent; whatever still runs is ended after the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(agent_id: str = "echo") -> subprocess.Popen[str]:
+    def start(agent_id: str = "echo", token: str = TOKEN) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, str(EXAMPLES / "echo_agent.py"), agent_id],
-            env=environment(relay),
+            env={**environment(relay), "AGENT_RELAY_TOKEN": token},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -132,6 +136,24 @@ def test_the_agent_joins_answers_once_and_leaves(
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=15) == 0
     assert client.get("/api/agents/echo").json()["status"] == "offline"
+
+
+def test_an_agents_token_is_enough_for_it(
+    relay: RelayProcess, client: httpx.Client, start_agent: Callable[..., subprocess.Popen[str]]
+) -> None:
+    words = ["token", "create", "echo", "--scope", "agent", "--db", str(relay.database)]
+    made = run([sys.executable, "-m", "relay_server", *words], relay.environment())
+    assert made.returncode == 0, made.stderr
+
+    process = start_agent(token=made.stdout.split()[-1])
+    eventually(lambda: has_joined(client), 15)
+    mail, work = send(client, "echo", "a"), send(client, "cap:echo", "b", claimable=True)
+
+    eventually(
+        lambda: answers_to(client, mail) + answers_to(client, work) == ["echo: a", "echo: b"], 15
+    )
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=15) == 0
 
 
 def test_two_agents_share_the_work_without_doing_any_twice(

@@ -149,11 +149,13 @@ def test_agents_that_fall_silent_together_are_all_told_of(start_relay: StartRela
     with relay.stream("/api/events") as followed:
         relay.relay.sweeper.sweep(now + 2 * 3_600_000)
         offline = followed.wait_for("agent.offline", 100)
+        counted = relay.client.get("/api/stats").json()["agents"]
         relay.relay.sweeper.sweep(now + 4 * 3_600_000)
         removed = followed.wait_for("agent.removed", 100)
         released = followed.wait_for("message.released")
 
     assert {event.data["agent"]["id"] for event in offline} == names
+    assert (counted["total"], counted["offline"], counted["online"]) == (100, 100, 0)
     assert {event.data["agentId"] for event in removed} == names
     assert released[0].data["message"]["id"] == work
     assert relay.client.get("/api/stats").json()["agents"]["total"] == 0

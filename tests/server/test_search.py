@@ -153,6 +153,7 @@ def test_broad_filters_find_the_same_as_narrow_ones(
 
     narrow = answers()
     monkeypatch.setattr(search, "_NARROW", 2)
+    monkeypatch.setattr(search, "_FEW", 2)
 
     assert answers() == narrow
     assert all(answer["messages"] for answer in narrow)

@@ -290,7 +290,7 @@ def test_an_inbox_read_visits_only_ranges_of_the_index(path: Path) -> None:
 
     recorder = Recorder()
     inbox.after(recorder, card, 5, now=0, limit=50, conditions=(inbox.UNHANDED,))  # type: ignore[arg-type]
-    inbox.late(recorder, card, 5, now=0, limit=50)  # type: ignore[arg-type]
+    inbox.late(recorder, card, (0, 5), now=0, limit=50)  # type: ignore[arg-type]
     database.close()
 
     steps = [plan for plan in plans if " m " in f"{plan} "]

@@ -291,26 +291,26 @@ def test_an_id_out_of_reach_is_answered_with_reset(relay: RunningRelay, last_id:
 
 def test_the_log_reaches_back_ten_thousand_events_and_no_further(relay: RunningRelay) -> None:
     log = relay.relay.core.events
-    log.add("test.first", number=0)
+    log.add("agent.registered", number=0)
     first = log.subscribe(frozenset(), 10**9).feed.take()[0]
     number = int(first.split(b"id: ")[1].split(b"\n")[0])
     for _ in range(10_000):
-        log.add("test.more", number=1)
+        log.add("agent.updated", number=1)
 
     with relay.stream("/api/events", {"Last-Event-ID": str(number)}) as still_known:
-        still_known.wait_for("test.more", 10_000)
+        still_known.wait_for("agent.updated", 10_000)
     with relay.stream("/api/events", {"Last-Event-ID": str(number - 1)}) as lost:
         lost.wait_for("reset")
 
 
 def test_the_log_keeps_fewer_events_when_they_are_large(relay: RunningRelay) -> None:
     log = relay.relay.core.events
-    log.add("test.first", number=0)
+    log.add("agent.registered", number=0)
     first = log.subscribe(frozenset(), 10**9).feed.take()[0]
     number = int(first.split(b"id: ")[1].split(b"\n")[0])
-    log.add("test.kept", number=1)
+    log.add("agent.updated", number=1)
     for _ in range(8):
-        log.add("test.large", text="x" * (KEPT_BYTES // 8))
+        log.add("message.created", text="x" * (KEPT_BYTES // 8))
 
     with relay.stream("/api/events", {"Last-Event-ID": str(number)}) as lost:
         lost.wait_for("reset")
@@ -338,7 +338,7 @@ def test_a_reader_that_does_not_keep_up_is_cut(relay: RunningRelay) -> None:
     subscription = relay.relay.core.events.subscribe(frozenset(), None)
 
     for _ in range(6000):
-        relay.relay.core.events.add("test.flood", number=1)
+        relay.relay.core.events.add("session.updated", number=1)
 
     assert subscription.feed.is_closed
     relay.relay.core.events.unsubscribe(subscription)

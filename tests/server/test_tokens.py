@@ -14,8 +14,7 @@ from relay_server.services.tokens import Tokens
 from relay_server.settings import from_sources
 from relay_server.store.database import Database
 from tests.server.conftest import StartRelay
-from tests.server.running import RunningRelay
-from tests.support.wait import eventually
+from tests.server.running import LaterClock, RunningRelay
 
 
 class Place:
@@ -199,11 +198,16 @@ def test_only_an_admin_has_to_do_with_tokens(owner: httpx.Client, scope: str) ->
     assert [answer.status_code for answer in answers] == [403] * 6
 
 
-def test_a_token_that_has_expired_is_refused(owner: httpx.Client) -> None:
-    soon = to_rfc3339(SystemClock().now_ms() + 300)
-    headers = _bearer(_made(owner, expiresAt=soon)["token"])
+def test_a_token_that_has_expired_is_refused(start_relay: StartRelay, clock: LaterClock) -> None:
+    relay = start_relay(clock=clock, AGENT_RELAY_TOKEN="main")
+    with _client(relay, "main") as owner:
+        expiry = to_rfc3339(clock.now_ms() + 3_600_000)
+        headers = _bearer(_made(owner, expiresAt=expiry)["token"])
+        before = owner.get("/api/agents", headers=headers).status_code
+        clock.advance(3601)
+        after = owner.get("/api/agents", headers=headers).status_code
 
-    eventually(lambda: owner.get("/api/agents", headers=headers).status_code == 401)
+    assert (before, after) == (200, 401)
 
 
 def test_repeating_shows_the_secret_again_until_a_restart(

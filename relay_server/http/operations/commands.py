@@ -70,6 +70,7 @@ class CommandOperations:
                 allowed=READERS,
                 query=Query({"lines": query.integer(1, MAX_LINES, DEFAULT_LINES)}),
                 answers={200: shapes.OUTPUT},
+                is_waiting=True,
                 problems=("agent_not_found", "conflict", "machine_timeout", "too_many_waits"),
             ),
         ]

@@ -1,4 +1,4 @@
-"""/healthz, /api/stats, /api/openapi.json, /api/login, /api/logout."""
+"""/healthz, /metrics, /api/stats, /api/openapi.json, /api/login, /api/logout."""
 
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from relay_server.http.operation import (
     ok,
 )
 from relay_server.http.shapes import Shape
+from relay_server.metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from relay_server.services.access import Access
 from relay_server.services.stats import StatsService
 
@@ -55,6 +56,18 @@ class ServiceOperations:
                 handler=lambda _: ok(self._stats.stats()),
                 allowed=READERS,
                 answers={200: shapes.STATS},
+            ),
+            Operation(
+                method="GET",
+                path="/metrics",
+                name="metrics",
+                summary="The same and more, in Prometheus' text format",
+                handler=lambda _: Reply(
+                    rendered=self._stats.metrics(), content_type=METRICS_CONTENT_TYPE
+                ),
+                allowed=READERS,
+                answers={200: Shape("Metrics", {"type": "string"})},
+                content_type="text/plain",
             ),
             Operation(
                 method="GET",

@@ -261,6 +261,32 @@ STATEMENTS: Final = (
     SELECT 'messages.removed', seq - (SELECT count(*) FROM messages)
     FROM sqlite_sequence WHERE name = 'messages'
     """,
+    """
+    CREATE TRIGGER agents_tally_insert AFTER INSERT ON agents WHEN new.built_in = 0
+    BEGIN
+        INSERT INTO tallies VALUES ('agents.' || new.status, 1)
+        ON CONFLICT (name) DO UPDATE SET value = value + 1;
+    END
+    """,
+    """
+    CREATE TRIGGER agents_tally_update AFTER UPDATE OF status ON agents
+    WHEN new.built_in = 0 AND old.status <> new.status
+    BEGIN
+        UPDATE tallies SET value = value - 1 WHERE name = 'agents.' || old.status;
+        INSERT INTO tallies VALUES ('agents.' || new.status, 1)
+        ON CONFLICT (name) DO UPDATE SET value = value + 1;
+    END
+    """,
+    """
+    CREATE TRIGGER agents_tally_delete AFTER DELETE ON agents WHEN old.built_in = 0
+    BEGIN
+        UPDATE tallies SET value = value - 1 WHERE name = 'agents.' || old.status;
+    END
+    """,
+    """
+    INSERT INTO tallies (name, value)
+    SELECT 'agents.' || status, count(*) FROM agents WHERE built_in = 0 GROUP BY status
+    """,
     "CREATE INDEX idempotent_answers_age ON idempotent_answers (created_at)",
     "CREATE INDEX agents_listed ON agents (built_in, id)",
     "CREATE INDEX agents_status ON agents (status, built_in, id)",
