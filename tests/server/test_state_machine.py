@@ -406,10 +406,6 @@ class RelayLife(RuleBasedStateMachine):
             return
         assert self.client.call("DELETE", f"/api/messages/{message.id}").status == 204
         self.model.deletes(message.id)
-        # Keys live in the message's own row.
-        for key, (_, shown) in list(self.keys_used.items()):
-            if shown["id"] == message.id:
-                del self.keys_used[key]
 
     @rule(pick=picks)
     def an_operator_lets_a_message_through(self, pick: int) -> None:
