@@ -70,9 +70,9 @@ def _parse_seconds(text: str) -> float:
 
 
 def _setting(
-    variable: str, parse: Callable[[str], Any], default: Any, *, secret: bool = False
+    variable: str, parse: Callable[[str], Any], default: Any, about: str, *, secret: bool = False
 ) -> Any:
-    metadata = {"variable": variable, "parse": parse, "secret": secret}
+    metadata = {"variable": variable, "parse": parse, "about": about, "secret": secret}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -80,20 +80,46 @@ def _setting(
 class Settings:
     """Everything about this machine that a person can set."""
 
-    url: str = _setting("AGENT_RELAY_URL", _parse_url, f"http://localhost:{DEFAULT_PORT}")
-    token: str | None = _setting(TOKEN_VARIABLE, _parse_token, None, secret=True)
-    capabilities: tuple[str, ...] = _setting("AGENT_RELAY_CAPS", _parse_names, ("chat",))
-    approval: ApprovalMode = _setting(  # noqa: RUF009 - makes a field, as the others
-        "AGENT_RELAY_APPROVAL", _parse_approval, ApprovalMode.OPEN
+    url: str = _setting(
+        "AGENT_RELAY_URL", _parse_url, f"http://localhost:{DEFAULT_PORT}", "where the relay is"
     )
-    profile: str | None = _setting("AGENT_RELAY_PROFILE", str, None)
-    tags: tuple[str, ...] = _setting("AGENT_RELAY_TAGS", _parse_names, ())
-    label: str | None = _setting("AGENT_RELAY_LABEL", _parse_label, None)
-    channels: tuple[str, ...] = _setting("AGENT_RELAY_CHANNELS", _parse_names, ())
-    rig: str | None = _setting("AGENT_RELAY_RIG", _parse_label, None)
-    launch_roots: tuple[Path, ...] = _setting("AGENT_RELAY_LAUNCH_ROOTS", _parse_folders, ())
+    token: str | None = _setting(
+        TOKEN_VARIABLE, _parse_token, None, "what to show the relay", secret=True
+    )
+    capabilities: tuple[str, ...] = _setting(
+        "AGENT_RELAY_CAPS", _parse_names, ("chat",), "what new sessions can do: `cap:NAME`"
+    )
+    approval: ApprovalMode = _setting(  # noqa: RUF009 - makes a field, as the others
+        "AGENT_RELAY_APPROVAL",
+        _parse_approval,
+        ApprovalMode.OPEN,
+        "approval mode of new sessions: `open`, `guarded` or `read-only`",
+    )
+    profile: str | None = _setting(
+        "AGENT_RELAY_PROFILE", str, None, "which entry of the profiles file describes new sessions"
+    )
+    tags: tuple[str, ...] = _setting(
+        "AGENT_RELAY_TAGS", _parse_names, (), "tags of new sessions: `tag:NAME`"
+    )
+    label: str | None = _setting(
+        "AGENT_RELAY_LABEL", _parse_label, None, "what people call a new session: `label:NAME`"
+    )
+    channels: tuple[str, ...] = _setting(
+        "AGENT_RELAY_CHANNELS", _parse_names, (), "channels new sessions listen to; none: all"
+    )
+    rig: str | None = _setting(
+        "AGENT_RELAY_RIG", _parse_label, None, "what the kind of session is called, in its name"
+    )
+    launch_roots: tuple[Path, ...] = _setting(
+        "AGENT_RELAY_LAUNCH_ROOTS",
+        _parse_folders,
+        (),
+        "folders below which the relay may start sessions; none: it may not",
+    )
     # The relay calls an agent offline after 90 s of silence: four beats may get lost.
-    heartbeat_seconds: float = _setting("AGENT_RELAY_HEARTBEAT_SECONDS", _parse_seconds, 20.0)
+    heartbeat_seconds: float = _setting(
+        "AGENT_RELAY_HEARTBEAT_SECONDS", _parse_seconds, 20.0, "how often the relay hears of us"
+    )
 
 
 # What a profile may hold, and the setting it stands for.

@@ -67,9 +67,10 @@ CODES: Final[Mapping[str, Code]] = {
         429, "too many requests of one sender; `Retry-After` says when to come back"
     ),
     "internal_error": Code(500, "a fault of the relay; its log has the same `X-Request-Id`"),
-    "unavailable": Code(503, "not now; `Retry-After` says when to come back"),
     "store_unavailable": Code(
-        503, "the database does not answer: locked by another program, or the disk fails"
+        503,
+        "the database does not answer: locked by another program, or the disk fails;"
+        " `Retry-After` says when to come back",
     ),
     "too_many_streams": Code(503, "`AGENT_RELAY_MAX_STREAMS` are open; poll instead"),
     "too_many_waits": Code(503, "too many requests are waiting already"),
@@ -182,9 +183,9 @@ class RateLimited(RelayError):
 class Unavailable(RelayError):
     """Cannot be done now; trying again later may work."""
 
-    status, title, code = 503, "Unavailable", "unavailable"
+    status, title = 503, "Unavailable"
 
-    def __init__(self, detail: str, retry_after_seconds: int = 5, code: str | None = None) -> None:
+    def __init__(self, detail: str, retry_after_seconds: int = 5, *, code: str) -> None:
         super().__init__(detail, code=code, headers={"Retry-After": str(retry_after_seconds)})
 
 

@@ -79,7 +79,7 @@ GAUGES: Final[Mapping[str, Kind]] = {
     "approvals_pending": Kind("Approvals that wait for a person"),
     "streams": Kind("Open streams"),
     "streams_limit": Kind("How many streams may be open"),
-    "parked_requests": Kind("Threads that wait for a stream or a long poll"),
+    "parked_requests": Kind("Requests that wait in a long poll, each in a thread"),
     "database_bytes": Kind("Size of the database with its write-ahead log"),
     "start_time_seconds": Kind("When the relay started, in seconds since 1970"),
 }

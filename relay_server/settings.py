@@ -51,12 +51,15 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Setting:
+class Setting:
+    """One thing the server can be told, and how it reads in the reference."""
+
     field: str
     name: str
     default: Callable[[], str]
     parse: Callable[[str], Any]
     accepted: str
+    about: str
     secret: bool = False
 
 
@@ -141,73 +144,115 @@ def _integrations(text: str) -> tuple[Configured, ...]:
     return found
 
 
-_SETTINGS: Final = (
-    _Setting("host", "HOST", lambda: "127.0.0.1", _host, "a host name or address"),
-    _Setting(
+SETTINGS: Final = (
+    Setting(
+        "host",
+        "HOST",
+        lambda: "127.0.0.1",
+        _host,
+        "a host name or address",
+        "where it listens; anything but loopback needs a token",
+    ),
+    Setting(
         "port",
         "PORT",
         lambda: str(DEFAULT_PORT),
         _number(0, 65535),
         "a port, 0..65535 (0: any free)",
+        "where it listens",
     ),
-    _Setting("database", "AGENT_RELAY_DB", lambda: str(default_database()), _path, "a file's path"),
-    _Setting("token", "AGENT_RELAY_TOKEN", lambda: "", _token, "visible ASCII, no spaces", True),
+    Setting(
+        "database",
+        "AGENT_RELAY_DB",
+        lambda: str(default_database()),
+        _path,
+        "a file's path",
+        "the database file",
+    ),
+    Setting(
+        "token",
+        "AGENT_RELAY_TOKEN",
+        lambda: "",
+        _token,
+        "visible ASCII, no spaces",
+        "what clients must show; it may do everything",
+        secret=True,
+    ),
     # Three missed heartbeats of 30 seconds.
-    _Setting(
+    Setting(
         "stale_ttl_ms",
         "STALE_TTL_MS",
         lambda: "90000",
         _number(1, _MAX_MS),
         "milliseconds, at least 1",
+        "silent for so long: offline",
     ),
     # A week: a machine may be off over a weekend and a holiday.
-    _Setting(
+    Setting(
         "offline_prune_ms",
         "OFFLINE_PRUNE_MS",
         lambda: "604800000",
         _number(1, _MAX_MS),
         "milliseconds, at least 1",
+        "offline for so long: removed",
     ),
-    _Setting("retention_days", "RETENTION_DAYS", lambda: "30", _number(1, 3650), "days, 1..3650"),
+    Setting(
+        "retention_days",
+        "RETENTION_DAYS",
+        lambda: "30",
+        _number(1, 3650),
+        "days, 1..3650",
+        "how long messages are kept",
+    ),
     # One a machine and one a dashboard; each is a socket and what its client has not read yet.
-    _Setting(
-        "max_streams", "AGENT_RELAY_MAX_STREAMS", lambda: "500", _number(0, 10000), "0..10000"
+    Setting(
+        "max_streams",
+        "AGENT_RELAY_MAX_STREAMS",
+        lambda: "500",
+        _number(0, 10000),
+        "0..10000",
+        "how many streams may be open at once",
     ),
-    _Setting(
+    Setting(
         "loop_limit",
         "AGENT_RELAY_LOOP_LIMIT",
         lambda: "40",
         _number(0, 100000),
         "0..100000 (0: off)",
+        "messages of a thread in ten minutes, before it is held for an operator",
     ),
-    _Setting(
+    Setting(
         "sender_limit",
         "AGENT_RELAY_SENDER_LIMIT",
         lambda: "120",
         _number(0, 100000),
         "0..100000 (0: off)",
+        "messages of one sender in a minute",
     ),
-    _Setting(
+    Setting(
         "allowed_hosts",
         "AGENT_RELAY_ALLOWED_HOSTS",
         lambda: "",
         _hosts,
         "host names separated by commas",
+        "further names it may be called by",
     ),
-    _Setting(
+    Setting(
         "integrations",
         "AGENT_RELAY_INTEGRATIONS",
         lambda: "[]",
         _integrations,
         "a JSON list",
+        "integrations with their tokens, scopes, targets and callbacks",
         secret=True,
     ),
-    _Setting(
+    Setting(
         "integration_limit",
         "AGENT_RELAY_INTEGRATION_RATE_LIMIT_PER_MINUTE",
         lambda: "120",
         _number(0, 100000),
         "0..100000 (0: off)",
+        "events of one integration in a minute",
     ),
 )
 
@@ -232,7 +277,7 @@ def from_sources(
     """The first source that has a name wins."""
     problems = [] if problems is None else problems
     values: dict[str, Any] = {}
-    for setting in _SETTINGS:
+    for setting in SETTINGS:
         text = next((s[setting.name] for s in sources if setting.name in s), None)
         # An empty variable is how shells and unit files unset one.
         text = setting.default() if text is None or not text.strip() else text.strip()
@@ -297,7 +342,7 @@ def _unquote(value: str) -> str:
 def describe(settings: Settings) -> list[tuple[str, str]]:
     """Every setting's effective value, secrets masked."""
     lines = []
-    for setting in _SETTINGS:
+    for setting in SETTINGS:
         value = getattr(settings, setting.field)
         if setting.field == "integrations" and value:
             value = f"(set: {', '.join(each.integration.name for each in value)})"
@@ -321,5 +366,5 @@ _MACHINE_SIDE: Final = {
 
 def unknown_names() -> list[str]:
     """Variables of ours that nobody reads: most often a typo."""
-    known = {setting.name for setting in _SETTINGS} | _MACHINE_SIDE
+    known = {setting.name for setting in SETTINGS} | _MACHINE_SIDE
     return sorted(n for n in os.environ if n.startswith("AGENT_RELAY_") and n not in known)

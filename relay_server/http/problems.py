@@ -54,8 +54,9 @@ def _http_error(
     request: falcon.Request, response: falcon.Response, error: falcon.HTTPError, params: Any
 ) -> None:
     del request, params
-    status = error.status_code
-    code, title = _CODES.get(status, ("http_error", falcon.code_to_http_status(status)[4:]))
+    # falcon has no other failures for what we use of it; if it ever does, it is a client's mistake.
+    status = error.status_code if error.status_code in _CODES else 400
+    code, title = _CODES[status]
     data = problem(status, title, f"{title}.", code)
     _answer(response, status, data)
     for name, value in dict(error.headers or {}).items():

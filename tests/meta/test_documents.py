@@ -14,7 +14,8 @@ from tests.meta.repository import ROOT
 
 DOCUMENTS = (
     *("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "service_templates/README.md"),
-    *("docs/callbacks.md", "docs/errors.md", "docs/integrations.md", "docs/providers.md"),
+    *("docs/callbacks.md", "docs/integrations.md", "docs/providers.md"),
+    *("docs/reference/api.md", "docs/reference/errors.md"),
     "scripts/examples/github-webhook.md",
 )
 PROGRAMS = {"relay-agentd": "relay_agentd", "relay-server": "relay_server"}
