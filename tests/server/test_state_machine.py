@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from relay_server.clock import SystemClock
 from tests.server.model import (
     ENDED,
     LOOP_LIMIT,
@@ -92,7 +93,8 @@ class RelayLife(RuleBasedStateMachine):
     def _build(self) -> RunningRelay:
         return RunningRelay(
             self.folder,
-            clock=self.clock,
+            self.clock,
+            SystemClock(),
             AGENT_RELAY_SENDER_LIMIT=str(SENDER_LIMIT),
             AGENT_RELAY_LOOP_LIMIT=str(LOOP_LIMIT),
             STALE_TTL_MS=str(STALE_MS),
