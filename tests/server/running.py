@@ -42,13 +42,17 @@ class LaterClock(SystemClock):
 
 
 class RunningRelay:
-    """Started on construction; `stop` ends every thread and socket of it."""
+    """Started on construction; `stop` ends every thread and socket of it.
+
+    `clock` is the relay's, `edge_clock` that of its connections.
+    """
 
     def __init__(
         self,
         folder: Path,
         clock: Clock | None = None,
         edge_clock: Clock | None = None,
+        /,
         **environment: str,
     ) -> None:
         values = {"AGENT_RELAY_DB": str(folder / "relay.db"), "PORT": "0", **environment}
