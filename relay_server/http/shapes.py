@@ -110,7 +110,7 @@ PROBLEM: Final = Shape(
             "code": {"type": "string", "pattern": "^[a-z_]+$"},
             "errors": listing(record(field=TEXT, message=TEXT)),
             "suggestions": listing(TEXT),
-            "claimedBy": TEXT,
+            "claimedBy": maybe(TEXT),
         },
         "required": ["type", "title", "status", "detail", "code"],
     },

@@ -15,7 +15,7 @@ from relay_server.store.checkpoints import fold_log
 from relay_server.store.database import Database, Transaction
 
 # A batch should hold the lock this long: others hardly notice, and a commit is worth it.
-_HOLD_SECONDS: Final = 0.004
+_HOLD_SECONDS: Final = 0.002
 _SHORTEST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.1
 _FIRST: Final = 20

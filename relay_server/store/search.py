@@ -16,7 +16,7 @@ INDEXED: Final = "messages_search"
 
 # A column with fewer rows than this is asked for its ids, and those are compared with what the
 # text index finds: ten times as quick as looking at each row that has the words.
-_NARROW: Final = 20_000
+_NARROW: Final = 3_000
 # Of several columns, one with so few rows is as good as any.
 _FEW: Final = 1_000
 # Tokenizing costs a millisecond for each 30 KB or so, and the writer lock is held meanwhile.

@@ -77,7 +77,7 @@ _QUESTIONS = (
     Question("tasks by source", "/api/tasks?source=source-3&limit=5"),
     Question("tasks by owner", f"/api/tasks?claimedBy={agent_name(6)}&limit=1"),
     Question("task search, in every task", f"/api/tasks?q={COMMON}", 20, _POSTINGS),
-    Question("task search, rare word", "/api/tasks?q=host77"),
+    Question("task search, rare word", "/api/tasks?q=host77&limit=1"),
     Question("explain", "/api/messages/7/explain", 1500, "says of every agent why or why not"),
 )
 

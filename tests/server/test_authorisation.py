@@ -59,6 +59,7 @@ TABLE = {
     # -- the service
     "health": Row("GET", "/healthz", is_public=True),
     "stats": Row("GET", "/api/stats", LOOKS),
+    "metrics": Row("GET", "/metrics", LOOKS),
     "openapi": Row("GET", "/api/openapi.json", LOOKS),
     "login": Row("POST", "/api/login", body={"token": OWN}, is_public=True),
     "logout": Row("POST", "/api/logout", is_public=True),
@@ -134,8 +135,10 @@ class Place:
     """A relay with every kind of caller."""
 
     def __init__(self, folder: Path, *, is_closed: bool) -> None:
-        more = {"AGENT_RELAY_TOKEN": OWN} if is_closed else {}
-        self.relay = RunningRelay(folder, AGENT_RELAY_INTEGRATIONS=json.dumps(INTEGRATIONS), **more)
+        environment = {"AGENT_RELAY_INTEGRATIONS": json.dumps(INTEGRATIONS)}
+        if is_closed:
+            environment["AGENT_RELAY_TOKEN"] = OWN
+        self.relay = RunningRelay(folder, None, **environment)
         self.is_closed = is_closed
         self.owner = self.client(**({"X-Agent-Relay-Token": OWN} if is_closed else {}))
         self.callers: dict[str, dict[str, str]] = {

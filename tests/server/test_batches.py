@@ -29,7 +29,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.mark.parametrize(("seconds_each", "expected"), [(0.0001, 40), (0.001, 4), (0.02, 1)])
+@pytest.mark.parametrize(("seconds_each", "expected"), [(0.0001, 20), (0.0005, 4), (0.02, 1)])
 def test_a_batch_comes_to_hold_the_lock_for_a_few_milliseconds(
     database: Database, seconds_each: float, expected: int
 ) -> None:

@@ -407,10 +407,14 @@ def test_a_client_that_takes_nothing_for_a_minute_is_cut(start_relay: StartRelay
     with socket.create_connection(("127.0.0.1", relay.server.port)) as greedy:
         greedy.sendall(b"GET /api/messages?limit=500 HTTP/1.1\r\n" + _HOST + b"\r\n")
         eventually(lambda: len(greedy.recv(1000, socket.MSG_PEEK)) == 1000)
-        this = psutil.Process()
-        before = this.num_fds()
+
+        def relay_holds_it() -> bool:
+            connections = psutil.Process().net_connections("tcp")
+            return any(each.raddr == greedy.getsockname() for each in connections)
+
+        assert relay_holds_it()
         clock.advance(STALLED_SECONDS + 1)
-        eventually(lambda: this.num_fds() < before, within=10, message="it was not cut")
+        eventually(lambda: not relay_holds_it(), within=10, message="it was not cut")
         received = 0
         with suppress(ConnectionError):
             while piece := greedy.recv(1 << 20):
