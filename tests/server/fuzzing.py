@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import requests
@@ -41,10 +42,17 @@ class World:
         self._numbers = itertools.count()
         self._open = ExitStack()
 
+    @classmethod
+    def started(cls, folder: Path) -> "World":
+        """On a relay of its own with a token, where every reply of an agent is held."""
+        given = {"AGENT_RELAY_SENDER_LIMIT": "0", "AGENT_RELAY_LOOP_LIMIT": "1"}
+        return cls(RunningRelay(folder, None, AGENT_RELAY_TOKEN=TOKEN, **given))
+
     def close(self) -> None:
         self._open.close()
         self._client.close()
         self.session.close()
+        self.relay.stop()
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         answer = self._client.request(method, path, json=body)

@@ -4,7 +4,6 @@ Made of the page alone: what schemathesis thinks up by itself, valid and not, an
 of things that exist. The same examples at every run.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,8 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from scripts.gen_reference import published
-from tests.server.fuzzing import BEARER, KNOWN, TOKEN, UNREACHABLE, Known, World
-from tests.server.running import RunningRelay
+from tests.server.fuzzing import BEARER, KNOWN, UNREACHABLE, Known, World
 
 SCHEMA = schemathesis.openapi.from_dict(published())
 # A NUL can be said in JSON, but no text may hold one; the page says so in words only.
@@ -41,24 +39,11 @@ _PROFILE = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-OPERATIONS = {
-    found.ok().definition.raw["operationId"]: found.ok() for found in SCHEMA.get_all_operations()
-}
+_FOUND: list[Any] = [found.ok() for found in SCHEMA.get_all_operations()]  # type: ignore[union-attr]
+OPERATIONS = {found.definition.raw["operationId"]: found for found in _FOUND}
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A relay with a token, where every reply of an agent is held."""
-    folder = tmp_path_factory.mktemp("fuzzed")
-    limits = {"AGENT_RELAY_SENDER_LIMIT": "0", "AGENT_RELAY_LOOP_LIMIT": "1"}
-    relay = RunningRelay(folder, AGENT_RELAY_TOKEN=TOKEN, **limits)
-    made = World(relay)
-    yield made
-    made.close()
-    relay.stop()
-
-
-def _answer(case: schemathesis.Case, world: World) -> schemathesis.Response:
+def _answer(case: "schemathesis.Case[Any]", world: World) -> schemathesis.Response:
     """Streams are read no further than their head, and nothing is waited for long."""
     if "wait" in (case.query or {}) and case.meta is not None:
         case.query["wait"] = _shorter(case.query["wait"])
@@ -80,7 +65,9 @@ def _shorter(wait: Any) -> Any:
 
 @SCHEMA.parametrize()
 @settings(_PROFILE, max_examples=10)
-def test_whatever_comes_is_answered_as_documented(case: schemathesis.Case, world: World) -> None:
+def test_whatever_comes_is_answered_as_documented(
+    case: "schemathesis.Case[Any]", world: World
+) -> None:
     case.validate_response(_answer(case, world), checks=_CHECKS)
 
 
@@ -102,7 +89,7 @@ def test_valid_calls_of_what_exists_succeed(name: str, data: st.DataObject, worl
     assert answer.status_code < 300, (case.as_curl_command(), answer.text)
 
 
-def _put(case: schemathesis.Case, known: Known) -> None:
+def _put(case: "schemathesis.Case[Any]", known: Known) -> None:
     case.path_parameters = {**(case.path_parameters or {}), **known.path}
     case.query = known.query
     case.headers.clear()
