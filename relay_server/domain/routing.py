@@ -14,6 +14,10 @@ from relay_server.wire import BROADCAST, BUILT_IN_AGENTS
 AGENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 NAME: Final = re.compile(r"[A-Za-z0-9._/-]{1,64}")
 MAX_LABEL: Final = 80
+# What `parse_target` takes; it looks closer at the length of a label.
+TARGET: Final = re.compile(
+    rf"(tag|cap):{NAME.pattern}|label:\s{{0,80}}\S[\s\S]{{0,79}}|{AGENT_ID.pattern}"
+)
 
 
 class MalformedTarget(ValueError):

@@ -70,7 +70,7 @@ class Pattern:
         return value
 
     def describe(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": f"^{self.form.pattern}$"}
+        return {"type": "string", "pattern": f"^(?:{self.form.pattern})$"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,9 @@ class Integer:
     most: int
 
     def check(self, value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            # JSON knows only numbers, and some write 7.0 for 7.
+            value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             raise FieldError("must be an integer")
         if not self.least <= value <= self.most:

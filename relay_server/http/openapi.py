@@ -59,7 +59,9 @@ def document(operations: Sequence[Operation]) -> Json:
             "title": "Agent Relay",
             "version": __version__,
             "description": "Sessions of AI coding agents find each other, talk, hand over work"
-            " and ask people for approval. Errors are RFC 9457 problems with a stable `code`.",
+            " and ask people for approval. Errors are RFC 9457 problems with a stable `code`."
+            " No text may hold U+0000 or half a surrogate pair; a blank parameter counts as"
+            " absent.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],

@@ -42,6 +42,9 @@ class Parameter:
     def describe(self, name: str) -> dict[str, Any]:
         """As an OpenAPI parameter."""
         schema = self.kind.describe()
+        if not self.is_required and "pattern" in schema:
+            # A blank one counts as absent.
+            schema["pattern"] = f"^$|{schema['pattern']}"
         if self.is_list:
             schema = {"type": "array", "items": schema}
         if self.default is not None:

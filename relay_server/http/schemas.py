@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from relay_server.domain import routing
 from relay_server.domain.command import REPORTABLE as COMMAND_STEPS
 from relay_server.domain.integration import (
     INTEGRATION_NAME,
@@ -49,6 +50,7 @@ _MAX_AGENTS: Final = 1000
 _TEN_YEARS: Final = 10 * 366 * 24 * 3600
 
 AGENT: Final = Pattern(AGENT_ID, "1..128 of A-Za-z0-9._-")
+TARGET: Final = Pattern(routing.TARGET, "an agent id, tag:X, cap:X, label:X, broadcast or operator")
 _NAME: Final = Pattern(NAME, "1..64 of A-Za-z0-9._/-")
 _NAMES: Final = ListOf(_NAME, _MAX_NAMES)
 _SHORT: Final = Text(200)
@@ -129,7 +131,7 @@ FOREIGN: Final = ForeignObject()
 SEND: Final = Schema(
     {
         "from": Field(AGENT, is_required=True, is_nullable=False),
-        "to": Field(Text(200, 1)),
+        "to": Field(TARGET),
         "body": Field(Text(MAX_BODY_BYTES, 1, in_bytes=True), is_required=True, is_nullable=False),
         "subject": Field(_SHORT),
         "channel": Field(_NAME),
@@ -200,7 +202,7 @@ _NEW_TASK: Final = {
     "severity": Field(_WORD),
     # Only `resolved` means something: it ends the task that has the key.
     "status": Field(Choice(("open", "firing", "triggered", "active", RESOLVED))),
-    "target": Field(Text(200, 1)),
+    "target": Field(TARGET),
     "channel": Field(_NAME),
     "externalUrl": Field(Text(2000)),
     "metadata": Field(_OBJECT),

@@ -11,7 +11,7 @@ import threading
 from types import FrameType
 from typing import Final
 
-from relay_server.clock import Clock
+from relay_server.clock import Clock, SystemClock
 from relay_server.errors import AlreadyTaken
 from relay_server.host import port_holder
 from relay_server.server.edge import Edge
@@ -29,7 +29,10 @@ class Server:
     """A relay behind a socket. `run` returns after `stop` or a signal."""
 
     def __init__(self, relay: Relay, settings: Settings, clock: Clock | None = None) -> None:
-        """`clock`: for connections, the relay's unless given. Raises: AlreadyTaken."""
+        """`clock` measures connections, which live in real time whatever time the relay has.
+
+        Raises: AlreadyTaken when the port is.
+        """
         self._relay = relay
         self._is_stopping = threading.Event()
         self._threads = Threads(relay.core.slots)
@@ -44,7 +47,7 @@ class Server:
             listener,
             threads=self._threads,
             pump=self._pump,
-            clock=clock or relay.core.clock,
+            clock=clock or SystemClock(),
             connections=settings.max_streams + MAX_LONG_POLLS + _ORDINARY,
         )
         self.host, self.port = listener.getsockname()[:2]

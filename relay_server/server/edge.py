@@ -180,7 +180,7 @@ class Edge(TcpWSGIServer):
         """Cut some that only wait; whether there is room for another."""
         if not self._leaving:
             idle = [c for c in self._channels() if c.is_dispensable]
-            idle.sort(key=lambda c: (c.has_asked, c.total_outbufs_len > 0, c.last_activity))
+            idle.sort(key=_worth)
             for channel in idle[:_CUTS]:
                 self._dismiss(channel)
         return len(self.active_channels) < self._most + len(self._leaving)
@@ -224,6 +224,12 @@ class Edge(TcpWSGIServer):
             slow = [c for c in self._channels() if c.held and not c.will_close]
             if slow:
                 self._dismiss(min(slow, key=lambda channel: channel.waits_since or 0))
+
+
+def _worth(channel: Channel) -> tuple[bool, bool, float]:
+    """Who is lowest goes first. A drip does not make one younger that never asked."""
+    age = channel.last_activity if channel.has_asked else channel.creation_time
+    return channel.has_asked, channel.total_outbufs_len > 0, age
 
 
 def _affordable(connections: int) -> int:

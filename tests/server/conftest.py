@@ -9,6 +9,7 @@ import pytest
 
 from relay_server.clock import Clock
 from tests.server.callback_bench import Bench
+from tests.server.fuzzing import World
 from tests.server.running import LaterClock, RunningRelay
 from tests.support.relay_process import RelayProcess
 from tests.support.webhook_receiver import WebhookReceiver
@@ -23,9 +24,12 @@ def start_relay(tmp_path: Path) -> Iterator[StartRelay]:
     started: list[RunningRelay] = []
 
     def start(
-        folder: Path = tmp_path, clock: Clock | None = None, **environment: str
+        folder: Path = tmp_path,
+        clock: Clock | None = None,
+        edge_clock: Clock | None = None,
+        **environment: str,
     ) -> RunningRelay:
-        relay = RunningRelay(folder, clock, **environment)
+        relay = RunningRelay(folder, clock, edge_clock, **environment)
         started.append(relay)
         return relay
 
@@ -57,6 +61,14 @@ def background() -> Iterator[Background]:
     """Run a call in a thread of its own; none outlives the test."""
     with ThreadPoolExecutor(8) as pool:
         yield pool.submit
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A relay that a module shares, on which each test makes what it needs."""
+    made = World.started(tmp_path_factory.mktemp("world"))
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class LaterClock(SystemClock):
 class RunningRelay:
     """Started on construction; `stop` ends every thread and socket of it.
 
-    `edge_clock`: for connections, where `clock` jumps so far that all would be idle for too long.
+    `clock` is the relay's, `edge_clock` that of its connections.
     """
 
     def __init__(
@@ -128,6 +128,14 @@ def shut_down(answer: httpx.Response) -> None:
         stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
+def _lines(answer: httpx.Response) -> Iterator[str]:
+    """Only \\n ends a line of a stream; httpx would also split where Unicode ends one."""
+    rest = b""
+    for piece in answer.iter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line.decode() for line in lines)
+
+
 @dataclass(slots=True)
 class Event:
     type: str
@@ -146,7 +154,7 @@ class Followed:
     def follow(self, answer: httpx.Response) -> None:
         fields: dict[str, str] = {}
         try:
-            for line in answer.iter_lines():
+            for line in _lines(answer):
                 if line.startswith(":"):
                     self.comments.append(line[1:].strip())
                 elif line:

@@ -138,7 +138,7 @@ class Place:
         environment = {"AGENT_RELAY_INTEGRATIONS": json.dumps(INTEGRATIONS)}
         if is_closed:
             environment["AGENT_RELAY_TOKEN"] = OWN
-        self.relay = RunningRelay(folder, None, **environment)
+        self.relay = RunningRelay(folder, None, None, **environment)
         self.is_closed = is_closed
         self.owner = self.client(**({"X-Agent-Relay-Token": OWN} if is_closed else {}))
         self.callers: dict[str, dict[str, str]] = {

@@ -176,6 +176,10 @@ def test_a_stream_with_nothing_to_say_pings_every_fifteen_seconds(
     relay = start_relay(clock=clock)
     with relay.stream(path) as s:
         eventually(lambda: s.events or s.comments)
+        # Counted from the last event, so let there be one.
+        relay.agent("a")
+        relay.relay.core.listeners.notify_machine("m", "command", {})
+        s.wait_for("command" if "machine" in path else "agent.registered")
         for count in (1, 2):
             clock.advance(PING_SECONDS - 5)
             relay.client.get("/healthz")

@@ -99,7 +99,7 @@ class MessageOperations:
                         "unread": query.boolean("only what the agent has not read"),
                         "wait": query.seconds("wait until there is one"),
                         "from": query.text(),
-                        "to": query.text(),
+                        "to": query.of_kind(schemas.TARGET),
                         "thread": query.an_id(),
                         "channel": query.text(),
                         "q": query.text(about="full-text search"),
@@ -124,7 +124,12 @@ class MessageOperations:
                     self._explain.route(call.query["to"], call.query["channel"])
                 ),
                 allowed=READERS,
-                query=Query({"to": query.text(is_required=True), "channel": query.text()}),
+                query=Query(
+                    {
+                        "to": query.of_kind(schemas.TARGET, is_required=True),
+                        "channel": query.text(),
+                    }
+                ),
                 answers={200: shapes.CANDIDATES},
                 problems=("agent_not_found",),
             ),

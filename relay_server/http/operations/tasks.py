@@ -88,7 +88,7 @@ class TaskOperations:
                 query=Query(
                     {
                         "status": query.choice(TaskStatus),
-                        "target": query.text(),
+                        "target": query.of_kind(schemas.TARGET),
                         "channel": query.text(),
                         "source": query.text(),
                         "claimedBy": query.text(),

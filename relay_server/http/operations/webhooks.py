@@ -26,7 +26,9 @@ _CREATORS: Final[Allowed] = frozenset({IntegrationScope.TASKS_CREATE})
 _LONGEST_SHOWN: Final = 200
 _WHERE: Final = Query(
     {
-        "target": query.text(about="who gets the tasks; the integration's only one by default"),
+        "target": query.of_kind(
+            schemas.TARGET, about="who gets the tasks; the integration's only one by default"
+        ),
         "channel": query.text(),
     }
 )
