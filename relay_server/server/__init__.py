@@ -11,6 +11,7 @@ import threading
 from types import FrameType
 from typing import Final
 
+from relay_server.clock import Clock, SystemClock
 from relay_server.errors import AlreadyTaken
 from relay_server.host import port_holder
 from relay_server.server.edge import Edge
@@ -27,8 +28,11 @@ _ORDINARY: Final = 1000
 class Server:
     """A relay behind a socket. `run` returns after `stop` or a signal."""
 
-    def __init__(self, relay: Relay, settings: Settings) -> None:
-        """Raises: AlreadyTaken when the port is."""
+    def __init__(self, relay: Relay, settings: Settings, clock: Clock | None = None) -> None:
+        """`clock` measures connections, which live in real time whatever time the relay has.
+
+        Raises: AlreadyTaken when the port is.
+        """
         self._relay = relay
         self._is_stopping = threading.Event()
         self._threads = Threads(relay.core.slots)
@@ -43,7 +47,7 @@ class Server:
             listener,
             threads=self._threads,
             pump=self._pump,
-            clock=relay.core.clock,
+            clock=clock or SystemClock(),
             connections=settings.max_streams + MAX_LONG_POLLS + _ORDINARY,
         )
         self.host, self.port = listener.getsockname()[:2]

@@ -1,9 +1,7 @@
 """Long work on the database in short transactions, so that nobody who writes waits for it.
 
 The writer lock is not fair: whoever lets it go and takes it again at once has it. So there is a
-pause after each batch as long as the batch was, and all who wait get in. Such work changes pages
-all over the file and fills the log within moments; it folds the log itself, beside the writers,
-before one of them would have to.
+pause after each batch as long as the batch was, and all who wait get in.
 """
 
 import threading
@@ -11,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from relay_server.clock import Clock
-from relay_server.store.checkpoints import fold_log
 from relay_server.store.database import Database, Transaction
 
 # A batch should hold the lock this long: others hardly notice, and a commit is worth it.
@@ -20,8 +17,6 @@ _SHORTEST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.1
 _FIRST: Final = 20
 _LARGEST: Final = 1000
-# Some 3,000 pages of the log, well below what a writer folds by itself.
-_FOLD_AFTER_SECONDS: Final = 0.05
 
 # How many to do at most -> whether there is more to do.
 Step = Callable[[Transaction, int], bool]
@@ -38,17 +33,12 @@ class Batches:
 
     def run(self, step: Step) -> None:
         """One batch after the other until nothing is left or all is closed."""
-        unfolded = 0.0
         while True:
             with self._database.write() as transaction:
                 started = self._clock.monotonic()
                 has_more = step(transaction, self._size)
             took = self._clock.monotonic() - started
             self._learn(took)
-            unfolded += took
-            if unfolded > _FOLD_AFTER_SECONDS:
-                unfolded = 0.0
-                fold_log(self._database)
             pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, took))
             if not has_more or self._is_closed.wait(pause):
                 return

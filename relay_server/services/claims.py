@@ -117,8 +117,8 @@ class ClaimService:
     def remove(self, message_id: int) -> None:
         """Delete it and its receipts."""
         with self._core.database.write() as transaction:
-            if not messages.remove(transaction, message_id):
-                raise message_not_found(message_id)
+            self._sender.keep_answer(transaction, _require(transaction, message_id))
+            messages.remove(transaction, message_id)
             transaction.on_commit(
                 lambda: self._core.events.add("message.deleted", messageId=message_id)
             )

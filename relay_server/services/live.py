@@ -164,6 +164,9 @@ class Listeners:
         with self._lock:
             for agent_id in self._by_address.get(message.target, set()) - taken:
                 card = self._cards[agent_id]
+                # A held one that is let through may be older than an inbox.
+                if message.id <= card.inbox_start and not message.claimable:
+                    continue
                 if matches(
                     card, sender=message.sender, target=message.target, channel=message.channel
                 ):

@@ -209,7 +209,7 @@ class ReceiptService:
 
 def _is_for(reader: Reader, agent: Agent, message_id: int) -> bool:
     message = messages.get(reader, message_id)
-    return message is not None and receives(agent, message)
+    return message is not None and not message.is_held and receives(agent, message)
 
 
 def receivers_of(reader: Reader, message: Message) -> list[Agent]:

@@ -16,11 +16,13 @@ from relay_server.errors import InvalidRequest, NotFound, RateLimited
 from relay_server.services import lookup, render
 from relay_server.services.core import Core
 from relay_server.services.live import ANY_RECEIPT
-from relay_server.store import agents, inbox, messages, receipts
+from relay_server.store import agents, answers, inbox, messages, receipts
 from relay_server.store.database import Reader, Transaction
 from relay_server.wire import BUILT_IN_AGENTS, Priority, ReceiptState
 
 KEY_LIFE_MS: Final = 24 * 3600 * 1000
+# Of answers whose message is gone.
+_SCOPE: Final = "sendMessage"
 
 
 class Once(NamedTuple):
@@ -48,23 +50,21 @@ class Sender:
         once = Once(key, request_hash(given)) if key else None
         with self._core.database.write() as transaction:
             if once:
-                earlier = messages.by_key(transaction, given["from"], once.key, now - KEY_LIFE_MS)
+                earlier = _earlier(transaction, given["from"], once, now - KEY_LIFE_MS)
                 if earlier is not None:
-                    return self._first_answer(earlier, once), True
+                    return earlier, True
             return self._write(transaction, given, now, once, instance), False
 
     @staticmethod
-    def _first_answer(earlier: Message, once: Once) -> bytes:
-        if earlier.idempotency_hash != once.digest:
-            raise InvalidRequest(
-                "The idempotency key was used for a different request.",
-                code="idempotency_mismatch",
-            )
-        # As it was answered then: neither claimed nor let through.
-        first = render.message_json(earlier, earlier.created_at)
-        first["claim"] = None
-        first["held"] = {"reason": earlier.held_reason} if earlier.held_reason else None
-        return render.dumps(first)
+    def keep_answer(transaction: Transaction, message: Message) -> None:
+        """Its row is about to go, but its key still says that it was sent."""
+        if message.idempotency_key is None:
+            return
+        kept = answers.Answer(message.idempotency_hash or "", 201, _as_answered(message).decode())
+        answers.save(
+            *(transaction, _SCOPE, message.sender, message.idempotency_key, kept),
+            message.created_at,
+        )
 
     def _write(
         self,
@@ -222,6 +222,32 @@ class Sender:
             )
 
         transaction.on_commit(tell)
+
+
+def _earlier(reader: Reader, sender: str, once: Once, after: int) -> bytes | None:
+    """The first answer to this key. Raises: InvalidRequest `idempotency_mismatch`."""
+    message = messages.by_key(reader, sender, once.key, after)
+    if message is not None:
+        digest, answer = message.idempotency_hash, _as_answered(message)
+    else:
+        kept = answers.get(reader, _SCOPE, sender, once.key, after)
+        if kept is None:
+            return None
+        digest, answer = kept.request_hash, kept.body.encode()
+    if digest != once.digest:
+        raise InvalidRequest(
+            "The idempotency key was used for a different request.",
+            code="idempotency_mismatch",
+        )
+    return answer
+
+
+def _as_answered(message: Message) -> bytes:
+    """As it was then: neither claimed nor let through."""
+    first = render.message_json(message, message.created_at)
+    first["claim"] = None
+    first["held"] = {"reason": message.held_reason} if message.held_reason else None
+    return render.dumps(first)
 
 
 def _addressed(

@@ -21,12 +21,11 @@ class Voices:
 
     def require(self, principal: Principal, agent_ids: Iterable[str]) -> None:
         """Raises: Forbidden `sender_forbidden`. Agents nobody knows are not decided here."""
-        if principal.is_admin:
+        if principal.is_admin or _only_looks(principal):
             return
         wanted = list(agent_ids)
         for agent_id in wanted:
-            # Whoever may only look speaks for nobody.
-            if agent_id in BUILT_IN_AGENTS and principal.scope is not TokenScope.READ:
+            if agent_id in BUILT_IN_AGENTS:
                 raise _forbidden(f"This token may not speak as {agent_id}.")
         if principal.machine is None or not wanted:
             return
@@ -41,7 +40,9 @@ class Voices:
 
     def require_machine(self, principal: Principal, machine: str | None) -> None:
         """Raises: Forbidden `sender_forbidden` when a bound token names another machine."""
-        if principal.machine is not None and machine not in (None, principal.machine):
+        if principal.machine is None or _only_looks(principal):
+            return
+        if machine not in (None, principal.machine):
             raise _forbidden(f"This token was made for the machine {principal.machine}.")
 
     def registration(self, principal: Principal, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +52,11 @@ class Voices:
         if principal.machine is None:
             return dict(given)
         return {**given, "machine": principal.machine}
+
+
+def _only_looks(principal: Principal) -> bool:
+    """Reading is no speaking: everyone's messages are open to it anyway."""
+    return principal.scope is TokenScope.READ
 
 
 def _forbidden(detail: str) -> Forbidden:

@@ -155,6 +155,12 @@ def _let_no_id_return(restored: sqlite3.Connection, present: Path) -> None:
                 " (SELECT 1 FROM sqlite_sequence WHERE name = ?)",
                 (name, value, name),
             )
+    # How many messages there are is known from the ids; an older schema counts at its upgrade.
+    if restored.execute("SELECT 1 FROM sqlite_master WHERE name = 'tallies'").fetchone():
+        restored.execute(
+            "UPDATE tallies SET value = (SELECT seq FROM sqlite_sequence WHERE name = 'messages')"
+            " - (SELECT count(*) FROM messages) WHERE name = 'messages.removed'"
+        )
     restored.execute("COMMIT")
 
 

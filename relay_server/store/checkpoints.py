@@ -15,16 +15,27 @@ from relay_server.store.database import Database
 
 _log = logging.getLogger(__name__)
 
+_FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
+# 128 MB, as long work in the background fills it within seconds: holding up everyone for the disk
+# costs milliseconds, so seldom.
+_LONG_PAGES: Final = 32_000
 _PAUSE_SECONDS: Final = 1.0
 # Fewer changes are not worth a sync of the disk; the log is kept over a crash anyway.
 _WORTH_IT: Final = 100
 
 
-def fold_log(database: Database) -> bool:
-    """What is in the log and needed there no more; nobody waits for it but the caller."""
+def _fold_log(database: Database) -> bool:
+    """What is in the log and needed there no more; nobody waits for it but the caller.
+
+    Others write meanwhile, so the log does not become empty and would grow for ever. When it is
+    long, the last few pages are folded while nobody writes, and it begins anew.
+    """
     try:
         with closing(database.connect_again()) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            _, pages, _ = connection.execute(_FOLD).fetchone()
+            if pages > _LONG_PAGES:
+                with database.exclusive():
+                    connection.execute(_FOLD).fetchone()
     except sqlite3.Error:
         # The writer folds by itself once the log is long.
         _log.exception("folding the log failed")
@@ -44,7 +55,7 @@ class Checkpoints:
         """Fold when it is worth it, until closed."""
         while not self._is_closed.wait(_PAUSE_SECONDS):
             commits = self._database.commits
-            if commits - self._done >= _WORTH_IT and fold_log(self._database):
+            if commits - self._done >= _WORTH_IT and _fold_log(self._database):
                 self._done = commits
 
     def close(self) -> None:

@@ -30,8 +30,8 @@ Row = tuple[Any, ...]
 _BUSY_SECONDS: Final = 5
 _PRAGMAS: Final = {"journal_mode": "wal", "synchronous": "normal", "foreign_keys": 1}
 _MAX_READERS: Final = 64
-# 32 MB: the writer folds the log only when `store.checkpoints` cannot keep up.
-_LONGEST_LOG_PAGES: Final = 8000
+# 256 MB: the writer folds the log only when `store.checkpoints` cannot keep up.
+_LONGEST_LOG_PAGES: Final = 64_000
 
 
 class Reader:

@@ -24,9 +24,12 @@ def start_relay(tmp_path: Path) -> Iterator[StartRelay]:
     started: list[RunningRelay] = []
 
     def start(
-        folder: Path = tmp_path, clock: Clock | None = None, **environment: str
+        folder: Path = tmp_path,
+        clock: Clock | None = None,
+        edge_clock: Clock | None = None,
+        **environment: str,
     ) -> RunningRelay:
-        relay = RunningRelay(folder, clock, **environment)
+        relay = RunningRelay(folder, clock, edge_clock, **environment)
         started.append(relay)
         return relay
 

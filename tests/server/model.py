@@ -269,7 +269,7 @@ class Model:
         message = self.messages.get(message_id)
         if message is None:
             return False
-        is_receiver = self.receives(self.agents[agent_id], message)
+        is_receiver = not message.held and self.receives(self.agents[agent_id], message)
         return (agent_id, message_id) in self.states or is_receiver
 
     # -- work

@@ -42,13 +42,23 @@ class LaterClock(SystemClock):
 
 
 class RunningRelay:
-    """Started on construction; `stop` ends every thread and socket of it."""
+    """Started on construction; `stop` ends every thread and socket of it.
 
-    def __init__(self, folder: Path, clock: Clock | None = None, **environment: str) -> None:
+    `clock` is the relay's, `edge_clock` that of its connections.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock | None = None,
+        edge_clock: Clock | None = None,
+        /,
+        **environment: str,
+    ) -> None:
         values = {"AGENT_RELAY_DB": str(folder / "relay.db"), "PORT": "0", **environment}
         self.settings = from_sources([values])
         self.relay = build(self.settings, clock)
-        self.server = Server(self.relay, self.settings)
+        self.server = Server(self.relay, self.settings, edge_clock)
         self.url = f"http://127.0.0.1:{self.server.port}"
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()

@@ -138,7 +138,7 @@ class Place:
         environment = {"AGENT_RELAY_INTEGRATIONS": json.dumps(INTEGRATIONS)}
         if is_closed:
             environment["AGENT_RELAY_TOKEN"] = OWN
-        self.relay = RunningRelay(folder, None, **environment)
+        self.relay = RunningRelay(folder, None, None, **environment)
         self.is_closed = is_closed
         self.owner = self.client(**({"X-Agent-Relay-Token": OWN} if is_closed else {}))
         self.callers: dict[str, dict[str, str]] = {
@@ -343,10 +343,15 @@ def test_a_bound_token_speaks_only_for_its_own_machine(closed: Place) -> None:
         assert client.put("/api/machines/m2", json={}).status_code == 200
 
 
-def test_reading_is_no_speaking(closed: Place) -> None:
-    with _as(closed, "read") as client:
-        for voice in ("a", "operator"):
-            assert client.get(f"/api/messages?for={voice}").status_code == 200
+@pytest.mark.parametrize("machine", [{}, {"machine": "m2"}])
+def test_reading_is_no_speaking(closed: Place, machine: dict[str, str]) -> None:
+    closed.present()
+    with closed.client(**closed.made("read", **machine)) as client:
+        for path in ("/api/messages?for=a", "/api/messages?for=operator"):
+            assert client.get(path).status_code == 200
+        for path in ("/api/stream?agent=a", "/api/stream?agent=operator&machine=m1"):
+            with client.stream("GET", path) as answer:
+                assert answer.status_code == 200
 
 
 def test_a_token_of_a_session_tightens_an_approval_mode_and_never_loosens_it(

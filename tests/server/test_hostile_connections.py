@@ -380,7 +380,7 @@ def _drip(connection: socket.socket) -> bool:
 @pytest.mark.parametrize("opening", [_GET + b"X-Slow: ", _POST + b"Content-Length: 1000\r\n\r\n"])
 def test_a_request_that_drips_in_is_cut_in_time(start_relay: StartRelay, opening: bytes) -> None:
     clock = LaterClock()
-    relay = start_relay(clock=clock)
+    relay = start_relay(edge_clock=clock)
     address = ("127.0.0.1", relay.server.port)
     with socket.create_connection(address) as slow, socket.create_connection(address) as kept:
         kept.sendall(_GET + b"\r\n")
@@ -401,7 +401,7 @@ def test_a_request_that_drips_in_is_cut_in_time(start_relay: StartRelay, opening
 
 def test_a_client_that_takes_nothing_for_a_minute_is_cut(start_relay: StartRelay) -> None:
     clock = LaterClock()
-    relay = start_relay(clock=clock, AGENT_RELAY_SENDER_LIMIT="0", AGENT_RELAY_LOOP_LIMIT="0")
+    relay = start_relay(edge_clock=clock, AGENT_RELAY_SENDER_LIMIT="0", AGENT_RELAY_LOOP_LIMIT="0")
     for _ in range(200):
         relay.send("operator", "system", "x" * 60_000)
     with socket.create_connection(("127.0.0.1", relay.server.port)) as greedy:

@@ -139,6 +139,55 @@ def test_who_was_shown_a_message_reports_on_it_whatever_his_tags_are_now(
     assert relay.receipt(message, "b")["state"] == "in_context"
 
 
+def _held(start_relay: StartRelay) -> tuple[RunningRelay, int]:
+    """A message to tag:t that the loop guard stopped."""
+    relay = start_relay(AGENT_RELAY_LOOP_LIMIT="1")
+    for agent_id in ("a", "b"):
+        relay.agent(agent_id, tags=["t"])
+    first = relay.send("a", "b")["id"]
+    held = relay.send("b", "tag:t", replyTo=first)
+    assert held["held"] is not None
+    return relay, held["id"]
+
+
+def test_nobody_reports_on_a_message_that_is_held(start_relay: StartRelay) -> None:
+    relay, held = _held(start_relay)
+
+    assert relay.ack("a", held, "handed")["unknown"] == [held]
+    relay.client.post(f"/api/messages/{held}/deliver")
+    assert relay.inbox("a") == [held]
+
+
+def test_a_message_that_is_let_through_does_not_reach_who_came_after_it(
+    start_relay: StartRelay,
+) -> None:
+    relay, held = _held(start_relay)
+    relay.agent("newcomer", tags=["t"])
+    with relay.stream("/api/stream?agent=newcomer&agent=a") as stream:
+        mark = relay.send("operator", "newcomer")["id"]
+        stream.messages(1)
+        relay.client.post(f"/api/messages/{held}/deliver")
+        last = relay.send("operator", "newcomer")["id"]
+
+        assert stream.messages(3) == [("newcomer", mark), ("a", held), ("newcomer", last)]
+    assert relay.inbox("newcomer") == [mark, last]
+
+
+def test_a_key_outlives_its_message(relay: RunningRelay) -> None:
+    """Else a retry would send again what an operator has dropped."""
+    body = {"from": "a", "to": "b", "body": "x", "idempotencyKey": "k"}
+    first = relay.client.post("/api/messages", json=body)
+    assert relay.client.delete(f"/api/messages/{first.json()['id']}").status_code == 204
+
+    again = relay.client.post("/api/messages", json=body)
+    other = relay.client.post("/api/messages", json={**body, "body": "y"})
+
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert other.json()["code"] == "idempotency_mismatch"
+    assert relay.inbox("b") == []
+
+
 # -- zombies
 
 

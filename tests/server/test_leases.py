@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from relay_server.clock import SystemClock
 from tests.server.running import Json, LaterClock, RunningRelay
 
 STALE_MS = 600_000
@@ -20,7 +21,7 @@ def clock() -> LaterClock:
 @pytest.fixture
 def relay(tmp_path: Path, clock: LaterClock) -> Iterator[RunningRelay]:
     """Two workers; the sweeper comes by only when it is called."""
-    made = RunningRelay(tmp_path, clock, STALE_TTL_MS=str(STALE_MS))
+    made = RunningRelay(tmp_path, clock, SystemClock(), STALE_TTL_MS=str(STALE_MS))
     made.agent("a", tags=["work"])
     made.agent("b", tags=["work"])
     yield made

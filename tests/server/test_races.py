@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relay_server.clock import SystemClock
 from tests.server.conftest import StartRelay
 from tests.server.plain import Answer, PlainClient
 from tests.server.running import LaterClock, RunningRelay
@@ -267,7 +268,13 @@ def test_completing_and_ending_at_once_end_it_once(client: PlainClient, runners:
 def test_a_lease_that_runs_out_while_it_is_renewed_has_one_owner(tmp_path: Path) -> None:
     """The clock strikes in the middle of the race: the owner is in time, or anyone may be next."""
     clock = LaterClock()
-    relay = RunningRelay(tmp_path, clock, AGENT_RELAY_SENDER_LIMIT="0", STALE_TTL_MS="86400000")
+    relay = RunningRelay(
+        tmp_path,
+        clock,
+        SystemClock(),
+        AGENT_RELAY_SENDER_LIMIT="0",
+        STALE_TTL_MS="86400000",
+    )
     client, runners = PlainClient(relay.server.port), Runners(relay.server.port, RUNNERS)
     for number in range(RUNNERS):
         client.post("/api/agents", {"id": _name(number), "tags": ["race"]})

@@ -272,10 +272,12 @@ def test_a_backup_during_writes_is_whole_and_restores(relay: RelayProcess, tmp_p
         base_url=relay.url, headers={"Authorization": "Bearer main"}, trust_env=False
     ) as client:
         found = client.get("/api/messages?for=a&since=0&limit=500").json()["messages"]
+        total = client.get("/api/stats").json()["messages"]["total"]
     stored = [message["id"] for message in found]
 
     assert set(first) <= set(stored)
     assert stored == list(range(1, len(stored) + 1))
+    assert total == len(stored)
     assert newest not in stored
     assert _send(relay, 1)[0] > newest, "a reader that saw the newest would miss this one"
     assert len(list(tmp_path.glob("relay.db.before-restore-*"))) == 1

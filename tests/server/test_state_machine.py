@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from relay_server.clock import SystemClock
 from tests.server.model import (
     ENDED,
     LOOP_LIMIT,
@@ -92,7 +93,8 @@ class RelayLife(RuleBasedStateMachine):
     def _build(self) -> RunningRelay:
         return RunningRelay(
             self.folder,
-            clock=self.clock,
+            self.clock,
+            SystemClock(),
             AGENT_RELAY_SENDER_LIMIT=str(SENDER_LIMIT),
             AGENT_RELAY_LOOP_LIMIT=str(LOOP_LIMIT),
             STALE_TTL_MS=str(STALE_MS),
@@ -406,10 +408,6 @@ class RelayLife(RuleBasedStateMachine):
             return
         assert self.client.call("DELETE", f"/api/messages/{message.id}").status == 204
         self.model.deletes(message.id)
-        # Keys live in the message's own row.
-        for key, (_, shown) in list(self.keys_used.items()):
-            if shown["id"] == message.id:
-                del self.keys_used[key]
 
     @rule(pick=picks)
     def an_operator_lets_a_message_through(self, pick: int) -> None:
