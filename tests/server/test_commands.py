@@ -226,3 +226,16 @@ def test_the_list_is_newest_first_and_narrows(relay: RunningRelay) -> None:
     assert listed(status="done") == [ids[0]]
     assert listed(limit=1, before=ids[2]) == [ids[1]]
     assert relay.client.get("/api/machines/m/commands?status=odd").status_code == 422
+
+
+def test_starting_and_stopping_sessions_is_told_to_whoever_listens(relay: RunningRelay) -> None:
+    with relay.stream("/api/events?types=session") as followed:
+        eventually(lambda: followed.comments)
+        command = launched(relay)
+        report(relay, command, "accepted")
+
+        requested = followed.wait_for("session.requested")[0].data["command"]
+        updated = followed.wait_for("session.updated")[0].data["command"]
+
+    assert (requested["id"], requested["status"]) == (command["id"], "pending")
+    assert (updated["id"], updated["status"]) == (command["id"], "accepted")

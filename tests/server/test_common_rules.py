@@ -114,6 +114,15 @@ def test_a_message_may_have_64_kibibytes_of_utf8(relay_server: RunningRelay, tex
     assert fits.json()["body"] == text
 
 
+def test_a_whole_number_may_be_written_with_a_fraction_of_zero(world: World) -> None:
+    def claim(seconds: float) -> int:
+        path = f"/api/messages/{world.message()}/claim"
+        given = {"agentId": "a", "leaseSeconds": seconds}
+        return world.relay.client.post(path, json=given, headers=BEARER).status_code
+
+    assert [claim(seconds) for seconds in (900, 900.0, 900.5, -1.0)] == [200, 200, 422, 422]
+
+
 FOREIGN = {"Ümlaut": [None, {"snake_case": 1.5, "": True}], "id": "mine", "nope": "\u2028", "n": 2}
 
 

@@ -80,7 +80,7 @@ def test_what_is_known_is_on_the_page() -> None:
 @settings(_PROFILE, max_examples=8)
 def test_valid_calls_of_what_exists_succeed(name: str, data: st.DataObject, world: World) -> None:
     case = data.draw(OPERATIONS[name].as_strategy(GenerationMode.POSITIVE))
-    known = KNOWN.get(name, lambda _: Known())(world)
+    known = KNOWN[name](world) if name in KNOWN else Known()
     _put(case, known)
 
     answer = _answer(case, world)
