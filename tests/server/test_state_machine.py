@@ -782,7 +782,7 @@ class RelayLife(RuleBasedStateMachine):
 
 _EXAMPLES = os.environ.get("RELAY_PROOF_EXAMPLES")
 RelayLife.TestCase.settings = settings(
-    max_examples=int(_EXAMPLES or 12),
+    max_examples=int(_EXAMPLES or 25),
     stateful_step_count=60,
     deadline=None,
     derandomize=_EXAMPLES is None,
