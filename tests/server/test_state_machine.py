@@ -690,6 +690,12 @@ class RelayLife(RuleBasedStateMachine):
 
     # -- time, and the relay itself
 
+    @action(2, agent_id=agent_ids, pick=picks)
+    def an_owner_falls_silent(self, agent_id: str, pick: int) -> None:
+        """By itself it would seldom hold a lease that is longer than its silence."""
+        self.claims_a_message(agent_id, pick, 900, None)
+        self.time_passes(STALE_MS + 1)
+
     @action(
         5,
         ms=st.sampled_from((1, 1, 999, 1000, 1000, 5000, 30_000, 61_000, STALE_MS // 2, PRUNE_MS)),
