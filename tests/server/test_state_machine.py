@@ -9,12 +9,13 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from relay_server.clock import SystemClock
 from tests.server.model import (
@@ -43,6 +44,13 @@ EVERYONE = (*IDS, FOLLOWED)
 INTEGRATION = {"name": "ci", "token": "ci-secret", "scopes": ["tasks:create", "tasks:update"]}
 TARGETS = ("a", "b", "tag:x", "tag:y", "cap:k", "label:Lead", "broadcast", "operator", "w")
 
+statuses = st.sampled_from(("busy", "busy", "offline"))
+spans = st.sampled_from((1, 1, 999, 1000, 1000, 5000, 30_000, 61_000, STALE_MS // 2, PRUNE_MS))
+
+F = TypeVar("F", bound=Callable[..., None])
+# Chosen evenly from: hypothesis itself would leave many rules out of each example.
+ACTIONS: list[tuple[Callable[..., None], Any]] = []
+
 agent_ids = st.sampled_from(IDS)
 everyone = st.sampled_from(EVERYONE)
 senders = st.sampled_from((*IDS, "operator"))
@@ -50,8 +58,10 @@ targets = st.sampled_from(TARGETS)
 channels = st.sampled_from((None, None, None, "m", "n"))
 # From the newest backwards: what just happened is what most rules are about.
 picks = st.integers(0, 6)
-leases = st.sampled_from((1, 5, 60, 900))
-instances = st.sampled_from((None, "i1", "i2", "i3"))
+leases = st.sampled_from((1, 60, 60, 900))
+instances = st.sampled_from((None, None, None, "i1", "i2", "i3"))
+# `owner` is whoever holds what it is about.
+workers = st.sampled_from(("owner", "owner", "owner", *IDS, "operator"))
 descriptions = st.fixed_dictionaries(
     {},
     optional={
@@ -62,6 +72,16 @@ descriptions = st.fixed_dictionaries(
     },
 )
 states = st.sampled_from(("routed", "handed", "in_context", "read", "replied", "failed"))
+
+
+def action(weight: int, **given: Any) -> Callable[[F], F]:
+    """Something that may happen, so often; `given`: what its arguments are drawn from."""
+
+    def mark(method: F) -> F:
+        ACTIONS.extend([(method, st.fixed_dictionaries(given))] * weight)
+        return method
+
+    return mark
 
 
 class StandInClock:
@@ -121,13 +141,16 @@ class RelayLife(RuleBasedStateMachine):
         assert (answer.status, answer.code) == expected, answer.body
         return answer.status < 300
 
+    def _who(self, named: str, claim: Claim) -> str:
+        return (claim.owner or "a") if named == "owner" else named
+
     def _message(self, pick: int, *, only_work: bool = False) -> Message | None:
         found = [m for m in self.model.messages.values() if m.claimable or not only_work]
-        return found[-1 - pick] if pick < len(found) else None
+        return found[-1 - pick % len(found)] if found else None
 
     def _task(self, pick: int) -> Task | None:
         found = list(self.model.tasks.values())
-        return found[-1 - pick] if pick < len(found) else None
+        return found[-1 - pick % len(found)] if found else None
 
     # -- agents
 
@@ -135,8 +158,18 @@ class RelayLife(RuleBasedStateMachine):
     def some_are_there(self) -> None:
         for agent_id in ("a", "b", FOLLOWED):
             self.register(agent_id, "i1", {"tags": ["x"]})
+        for to, claimable in (("tag:x", True), ("a", False), ("broadcast", False)):
+            self.send("operator", to, None, claimable, None, None)
+        self.reports_an_event("ci", "tag:x", "disk", None, resolved=False)
 
-    @rule(agent_id=everyone, instance=instances, given=descriptions)
+    @rule(data=st.data())
+    def something_happens(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(range(len(ACTIONS))))
+        what, arguments = ACTIONS[number]
+        given = data.draw(arguments, label=what.__name__)
+        what(self, **given)
+
+    @action(3, agent_id=everyone, instance=instances, given=descriptions)
     def register(self, agent_id: str, instance: str | None, given: dict[str, Any]) -> None:
         model = self.model
         known = model.agents.get(agent_id)
@@ -170,7 +203,7 @@ class RelayLife(RuleBasedStateMachine):
             elif not agent.has_label_of_person:
                 agent.label = given["label"]
 
-    @rule(agent_id=everyone, given=descriptions, instance=instances)
+    @action(4, agent_id=everyone, given=descriptions, instance=instances)
     def patch(self, agent_id: str, given: dict[str, Any], instance: str | None) -> None:
         answer = self._as(instance, "PATCH", f"/api/agents/{agent_id}", given)
         if self._acts(answer, agent_id, instance):
@@ -187,7 +220,12 @@ class RelayLife(RuleBasedStateMachine):
             return self._expect(answer, (409, "stale_instance"))
         return self._expect(answer, OK)
 
-    @rule(agent_id=everyone, status=st.sampled_from(("busy", "offline")), instance=instances)
+    @action(
+        2,
+        agent_id=everyone,
+        status=st.sampled_from(("busy", "busy", "offline")),
+        instance=instances,
+    )
     def says_its_status(self, agent_id: str, status: str, instance: str | None) -> None:
         body = {"status": status}
         answer = self._as(instance, "PATCH", f"/api/agents/{agent_id}/status", body)
@@ -199,13 +237,13 @@ class RelayLife(RuleBasedStateMachine):
             else:
                 self.model.sees(agent_id)
 
-    @rule(agent_id=everyone, instance=instances)
+    @action(1, agent_id=everyone, instance=instances)
     def beats(self, agent_id: str, instance: str | None) -> None:
         answer = self._as(instance, "POST", f"/api/agents/{agent_id}/heartbeat", {})
         if self._acts(answer, agent_id, instance):
             self.model.sees(agent_id)
 
-    @rule(agent_id=agent_ids, instance=instances)
+    @action(1, agent_id=agent_ids, instance=instances)
     def leaves(self, agent_id: str, instance: str | None) -> None:
         answer = self._as(instance, "DELETE", f"/api/agents/{agent_id}", None)
         if agent_id not in self.model.agents:
@@ -219,7 +257,8 @@ class RelayLife(RuleBasedStateMachine):
 
     # -- messages
 
-    @rule(
+    @action(
+        8,
         sender=senders,
         to=targets,
         channel=channels,
@@ -268,7 +307,7 @@ class RelayLife(RuleBasedStateMachine):
         assert (shown["held"] is not None, shown["threadId"]) == (message.held, message.thread)
         return message
 
-    @rule(sender=senders, pick=picks)
+    @action(3, sender=senders, pick=picks)
     def replies_without_a_target(self, sender: str, pick: int) -> None:
         original = self._message(pick)
         if original is None:
@@ -286,7 +325,7 @@ class RelayLife(RuleBasedStateMachine):
         self.model.counts(sender)
         self._sent(answer.body, sender, original.sender, reply_to=original.id)
 
-    @rule(to=targets, key=st.sampled_from(("k1", "k2")), channel=channels)
+    @action(2, to=targets, key=st.sampled_from(("k1", "k2")), channel=channels)
     def sends_once(self, to: str, key: str, channel: str | None) -> None:
         body = {"from": "operator", "to": to, "body": "once", "channel": channel}
         answer = self.client.post("/api/messages", body, Idempotency_Key=key)
@@ -304,14 +343,14 @@ class RelayLife(RuleBasedStateMachine):
             self.keys_used[key] = (body, answer.body)
             self._sent(answer.body, "operator", to, channel=channel)
 
-    @rule()
+    @action(1)
     def several_send_at_once(self) -> None:
         """The onlookers must see ids in the order of commits."""
         found: list[dict[str, Any]] = []
 
         def send() -> None:
             client = PlainClient(self.relay.server.port)
-            for _ in range(3):
+            for _ in range(2):
                 body = {"from": "operator", "to": "broadcast", "body": "at once"}
                 found.append(client.post("/api/messages", body).body)
             client.close()
@@ -324,7 +363,7 @@ class RelayLife(RuleBasedStateMachine):
         for shown in sorted(found, key=lambda shown: int(shown["id"])):
             self._sent(shown, "operator", "broadcast")
 
-    @rule(agent_id=everyone, limit=st.sampled_from((1, 3, 500)))
+    @action(6, agent_id=everyone, limit=st.sampled_from((1, 3, 500)))
     def polls(self, agent_id: str, limit: int) -> None:
         answer = self.client.get(f"/api/messages?for={agent_id}&limit={limit}")
         if agent_id not in self.model.agents:
@@ -333,7 +372,7 @@ class RelayLife(RuleBasedStateMachine):
         expected = self.model.unhanded(agent_id)
         self._is_page(answer, agent_id, expected, limit)
 
-    @rule(agent_id=everyone, back=st.integers(0, 8), limit=st.sampled_from((2, 500)))
+    @action(4, agent_id=everyone, back=st.integers(0, 8), limit=st.sampled_from((2, 500)))
     def polls_since(self, agent_id: str, back: int, limit: int) -> None:
         since = max(0, self.model.newest - back)
         answer = self.client.get(f"/api/messages?for={agent_id}&since={since}&limit={limit}")
@@ -351,7 +390,8 @@ class RelayLife(RuleBasedStateMachine):
             if not self.model.is_taken(agent_id, message_id):
                 self.model.advance(agent_id, message_id, "routed")
 
-    @rule(
+    @action(
+        8,
         agent_id=everyone,
         reports=st.lists(st.tuples(picks, states), max_size=4),
         instance=instances,
@@ -386,7 +426,7 @@ class RelayLife(RuleBasedStateMachine):
         ]
         assert not [m for m in waiting if m <= cursor]
 
-    @rule(agent_id=agent_ids, pick=picks)
+    @action(3, agent_id=agent_ids, pick=picks)
     def reads(self, agent_id: str, pick: int) -> None:
         message = self._message(pick)
         if message is None:
@@ -401,7 +441,7 @@ class RelayLife(RuleBasedStateMachine):
             self.model.advance(agent_id, message.id, "read")
             assert answer.body["state"] == self.model.states[agent_id, message.id]
 
-    @rule(pick=picks)
+    @action(1, pick=picks)
     def somebody_deletes_a_message(self, pick: int) -> None:
         message = self._message(pick)
         if message is None:
@@ -409,7 +449,7 @@ class RelayLife(RuleBasedStateMachine):
         assert self.client.call("DELETE", f"/api/messages/{message.id}").status == 204
         self.model.deletes(message.id)
 
-    @rule(pick=picks)
+    @action(3, pick=picks)
     def an_operator_lets_a_message_through(self, pick: int) -> None:
         held = [m for m in self.model.messages.values() if m.held]
         message = held[-1] if held else self._message(pick)
@@ -421,7 +461,7 @@ class RelayLife(RuleBasedStateMachine):
 
     # -- work
 
-    @rule(agent_id=senders, pick=picks, seconds=leases, instance=instances)
+    @action(8, agent_id=senders, pick=picks, seconds=leases, instance=instances)
     def claims_a_message(
         self, agent_id: str, pick: int, seconds: int, instance: str | None
     ) -> None:
@@ -444,8 +484,9 @@ class RelayLife(RuleBasedStateMachine):
         elif answer.code == "already_claimed":
             assert answer.body["claimedBy"] == holder
 
-    @rule(
-        agent_id=senders,
+    @action(
+        6,
+        agent_id=workers,
         pick=picks,
         verb=st.sampled_from(("release", "complete")),
         result=st.sampled_from((None, "done", {"rows": 1})),
@@ -456,6 +497,7 @@ class RelayLife(RuleBasedStateMachine):
         message = self._message(pick, only_work=True)
         if message is None:
             return
+        agent_id = self._who(agent_id, message.claim)
         body = {"agentId": agent_id}
         if verb == "complete" and result is not None:
             body["result"] = result
@@ -483,7 +525,7 @@ class RelayLife(RuleBasedStateMachine):
         assert (shown["from"], shown["to"]) == (agent_id, message.sender)
         self._sent(shown, agent_id, message.sender, reply_to=message.id)
 
-    @rule(agent_id=senders, pick=picks, seconds=leases, instance=instances)
+    @action(9, agent_id=senders, pick=picks, seconds=leases, instance=instances)
     def claims_a_task(self, agent_id: str, pick: int, seconds: int, instance: str | None) -> None:
         task = self._task(pick)
         if task is None:
@@ -499,11 +541,12 @@ class RelayLife(RuleBasedStateMachine):
         elif answer.code == "already_claimed":
             assert answer.body["claimedBy"] == holder
 
-    @rule(agent_id=senders, pick=picks)
+    @action(2, agent_id=workers, pick=picks)
     def gives_a_task_back(self, agent_id: str, pick: int) -> None:
         task = self._task(pick)
         if task is None:
             return
+        agent_id = self._who(agent_id, task.claim)
         answer = self.client.post(f"/api/tasks/{task.id}/release", {"agentId": agent_id})
         if agent_id not in self.model.agents:
             self._expect(answer, (404, "agent_not_found"))
@@ -516,16 +559,17 @@ class RelayLife(RuleBasedStateMachine):
             self.model.frees(task.claim)
             self._task_is_as_modelled(answer.body)
 
-    @rule(
+    @action(
+        9,
         by=st.sampled_from((*IDS, "operator", "ci")),
         pick=picks,
-        status=st.sampled_from(("open", "claimed", "in_progress", "blocked", *ENDED)),
+        status=st.sampled_from(("open", "claimed", *(("in_progress", "blocked") * 3), *ENDED)),
     )
     def updates_a_task(self, by: str, pick: int, status: str) -> None:
         task = self._task(pick)
         if task is None:
             return
-        model = self.model
+        model, by = self.model, self._who(by, task.claim)
         headers = {"X_Agent_Relay_Token": "ci-secret"} if by == "ci" else {}
         body = {"status": status} if by == "ci" else {"status": status, "agentId": by}
         answer = self.client.call("PATCH", f"/api/tasks/{task.id}/status", body, **headers)
@@ -547,7 +591,8 @@ class RelayLife(RuleBasedStateMachine):
                 task.written = status
             self._task_is_as_modelled(answer.body)
 
-    @rule(
+    @action(
+        6,
         by=st.sampled_from(("a", "b", "operator", "ci", "ci")),
         to=targets,
         key=st.sampled_from((None, "disk", "disk", "cpu")),
@@ -612,7 +657,10 @@ class RelayLife(RuleBasedStateMachine):
 
     # -- time, and the relay itself
 
-    @rule(ms=st.sampled_from((1, 999, 1000, 5000, 30_000, 61_000, STALE_MS // 2, PRUNE_MS)))
+    @action(
+        5,
+        ms=st.sampled_from((1, 1, 999, 1000, 1000, 5000, 30_000, 61_000, STALE_MS // 2, PRUNE_MS)),
+    )
     def time_passes(self, ms: int) -> None:
         self.clock.ms += ms
         self.model.now = self.clock.ms
@@ -623,12 +671,12 @@ class RelayLife(RuleBasedStateMachine):
         if is_due:
             self.the_sweeper_passes()
 
-    @rule()
+    @action(2)
     def the_sweeper_passes(self) -> None:
         self.relay.relay.sweeper.sweep(self.clock.ms)
         self.model.sweep()
 
-    @rule()
+    @action(1)
     def the_relay_starts_anew(self) -> None:
         self.onlookers.pause()
         self.client.close()
@@ -679,14 +727,13 @@ class RelayLife(RuleBasedStateMachine):
             assert (shown["status"] == "offline") == is_offline, shown
             self._cursor_is_right(agent_id, shown["cursor"])
 
-    @precondition(lambda self: self.model.tasks)
-    @rule(status=st.sampled_from(("open", "claimed", "in_progress", "done")))
+    @action(2, status=st.sampled_from(("open", "claimed", "in_progress", "done")))
     def somebody_lists_tasks(self, status: str) -> None:
         found = self.client.get(f"/api/tasks?status={status}&limit=500").body["tasks"]
         expected = {t.id for t in self.model.tasks.values() if t.status(self.model.now) == status}
         assert {task["id"] for task in found} == expected
 
-    @rule(pick=picks)
+    @action(3, pick=picks)
     def somebody_looks_at_receipts(self, pick: int) -> None:
         message = self._message(pick)
         if message is None:
@@ -736,7 +783,7 @@ class RelayLife(RuleBasedStateMachine):
 _EXAMPLES = os.environ.get("RELAY_PROOF_EXAMPLES")
 RelayLife.TestCase.settings = settings(
     max_examples=int(_EXAMPLES or 12),
-    stateful_step_count=40,
+    stateful_step_count=60,
     deadline=None,
     derandomize=_EXAMPLES is None,
     database=None,
