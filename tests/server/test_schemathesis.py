@@ -10,7 +10,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import run_state_machine_as_test
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation.modes import GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -88,25 +87,6 @@ def test_valid_calls_of_what_exists_succeed(name: str, data: st.DataObject, worl
 
     case.validate_response(answer, checks=_CHECKS)
     assert answer.status_code < 300, (case.as_curl_command(), answer.text)
-
-
-def test_calls_after_one_another_are_answered_as_documented(world: World) -> None:
-    """What one call answers goes into the next; where no machine answers, 504 is right."""
-    machine: Any = SCHEMA.exclude(operation_id=sorted(UNREACHABLE)).as_state_machine()
-    answered = []
-
-    class Life(machine):  # type: ignore[misc]
-        def call(self, case: Any, **_: Any) -> Any:
-            answered.append(_answer(case, world))
-            return answered[-1]
-
-        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
-            case.validate_response(response, checks=_CHECKS)
-
-    run_state_machine_as_test(
-        Life, settings=settings(_PROFILE, max_examples=15, stateful_step_count=15)
-    )
-    assert len(answered) > 100
 
 
 def _put(case: "schemathesis.Case[Any]", known: Known) -> None:
