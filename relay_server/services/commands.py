@@ -75,7 +75,10 @@ class CommandService:
             raise GatewayTimeout(f"{_SILENT.capitalize()}.")
         if ended.status is CommandStatus.FAILED:
             raise Conflict(ended.detail or "The machine could not show the output.")
-        return {"agentId": agent_id, "lines": output_lines(json.loads(ended.result or "[]"))[-lines:]}
+        return {
+            "agentId": agent_id,
+            "lines": output_lines(json.loads(ended.result or "[]"))[-lines:],
+        }
 
     def _give_up(self, command_id: int) -> Command:
         """The command as it ended: nobody reads a later answer, so the machine need not give it."""

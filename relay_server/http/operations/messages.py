@@ -93,7 +93,7 @@ class MessageOperations:
                 allowed=READERS,
                 query=Query(
                     {
-                        "for": query.text(about="the agent whose inbox to read"),
+                        "for": query.naming("the agent whose inbox to read"),
                         "since": query.an_id("only newer ones; without it: what was not handed"),
                         "sinceId": query.an_id("the same as since"),
                         "unread": query.boolean("only what the agent has not read"),
