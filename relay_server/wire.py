@@ -22,6 +22,7 @@ MAX_BODY_BYTES: Final = 64 * 1024
 MAX_LIST_LIMIT: Final = 500
 DEFAULT_LIST_LIMIT: Final = 50
 MAX_WAIT_SECONDS: Final = 60
+DEFAULT_LEASE_SECONDS: Final = 900
 
 OPERATOR: Final = "operator"
 SYSTEM: Final = "system"

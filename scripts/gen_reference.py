@@ -29,7 +29,7 @@ _NOTE: Final = f"<!-- made by `{COMMAND}`; change the code, not this page -->"
 _EVERYWHERE: Final = frozenset(
     {
         *("malformed_request", "unauthorized", "forbidden", "misdirected_request"),
-        *("invalid_request", "internal_error", "store_unavailable"),
+        *("invalid_request", "not_found", "internal_error", "store_unavailable"),
         *("payload_too_large", "unsupported_media_type"),
     }
 )

@@ -1,7 +1,7 @@
 """A callback to an integration: its life, and when it is tried again. Pure.
 
     pending ──2xx──▶ delivered
-     │  ▲ └── 410, nobody to send to, a failure at the end of its 24 hours ──▶ failed
+     │  ▲ └── nobody to send to, a failure at the end of its 24 hours ──▶ failed
      └──┘ any other answer or none: again later
 
 One that is over lets the next one of its task go on. The time and the random share are passed in.
@@ -17,7 +17,6 @@ LIFE_MS: Final = 24 * 3600 * 1000
 _FIRST_DELAY_MS: Final = 1_000
 # After an outage of hours everything has arrived within one more.
 _LONGEST_DELAY_MS: Final = 3600 * 1000
-_GONE: Final = 410
 
 
 class AttemptError(StrEnum):
@@ -77,8 +76,8 @@ def judge(created_at: int, attempt: Attempt, now: int, share: float) -> Verdict:
     if attempt.status_code is not None and 200 <= attempt.status_code < 300:
         return Verdict(CallbackStatus.DELIVERED, None)
     ends_at = created_at + LIFE_MS
-    # 410: the receiver says that it is gone for good. Other refusals may be mended within a day.
-    if attempt.status_code == _GONE or attempt.error in _FINAL or now >= ends_at:
+    # Whatever it refuses with may be mended within a day.
+    if attempt.error in _FINAL or now >= ends_at:
         return Verdict(CallbackStatus.FAILED, None)
     # The last attempt is at the very end of its life.
     return Verdict(CallbackStatus.PENDING, min(ends_at, now + _delay(attempt.number, share)))

@@ -6,8 +6,9 @@
 Pure: the caller makes it atomic.
 """
 
+import json
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from relay_server.errors import Conflict
 from relay_server.wire import CommandKind
@@ -84,3 +85,21 @@ def report(
 def fail(command: Command, why: str, now: int) -> Command:
     """The relay itself gives up on it. Raises: Conflict `invalid_transition`."""
     return report(command, S.FAILED, now, detail=why)
+
+
+def output_lines(result: Any) -> list[str]:
+    """The lines of a `logs` command's result: a list, a text, or an object with either as `lines`.
+
+    Whatever else a machine answers is shown as it is, on one line.
+    """
+    if isinstance(result, dict) and "lines" in result:
+        result = result["lines"]
+    if isinstance(result, str):
+        return result.splitlines()
+    if isinstance(result, list):
+        return [line if isinstance(line, str) else _as_text(line) for line in result]
+    return [] if result is None else [_as_text(result)]
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

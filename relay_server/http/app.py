@@ -80,7 +80,7 @@ def build_app(settings: Settings, services: Services) -> App:
     app.req_options.keep_blank_qs_values = True
     problems.install(app)
     app.add_route("/", dashboard.Index())
-    Dispatcher(services.voices, services.idempotency).install(app, operations)
+    Dispatcher(services.access, services.voices, services.idempotency).install(app, operations)
     dashboard.install(app)
     return app
 

@@ -11,11 +11,12 @@ from typing import Any, Final
 import falcon
 
 from relay_server.domain.access import Principal
-from relay_server.errors import Forbidden, NotFound
+from relay_server.errors import Forbidden, NotFound, Unauthorized
 from relay_server.http import request as requests
 from relay_server.http.fields import FieldError, Integer
 from relay_server.http.gate import PRINCIPAL, WAITS
 from relay_server.http.operation import Call, Operation, Reply, Speaker
+from relay_server.services.access import Access
 from relay_server.services.idempotency import IdempotencyService
 from relay_server.services.render import dumps
 from relay_server.services.voices import Voices
@@ -26,9 +27,10 @@ _LONGEST_SHOWN: Final = 40
 
 
 class Dispatcher:
-    """Makes falcon's responders. Stateless but for its two services."""
+    """Makes falcon's responders. Stateless but for its services."""
 
-    def __init__(self, voices: Voices, idempotency: IdempotencyService) -> None:
+    def __init__(self, access: Access, voices: Voices, idempotency: IdempotencyService) -> None:
+        self._access = access
         self._voices = voices
         self._idempotency = idempotency
 
@@ -53,7 +55,10 @@ class Dispatcher:
             if operation.is_creating and not operation.has_own_idempotency:
                 self._once(operation, call, response)
             else:
-                _write(response, operation.handler(call))
+                reply = operation.handler(call)
+                if WAITS in request.env and not self._access.is_good(call.principal):
+                    raise Unauthorized("The token was revoked or has expired meanwhile.")
+                _write(response, reply)
 
         return respond
 
@@ -87,11 +92,17 @@ class Dispatcher:
             # Read as WSGI spells it: falcon's own lookup costs a tenth of a whole POST.
             instance=env.get("HTTP_X_AGENT_INSTANCE"),
             key=key,
-            is_gone=env.get("waitress.client_disconnected", _stays),
+            is_gone=self._is_gone(principal, env.get("waitress.client_disconnected", _stays)),
             cut=env.get("relay.cut", _nothing),
             header=request.get_header,
             raw=raw,
         )
+
+    def _is_gone(self, principal: Principal, has_left: Callable[[], bool]) -> Callable[[], bool]:
+        """Whether nobody may hear more of what stays open: the client left, or lost its token."""
+        if principal.token_id is None:
+            return has_left
+        return lambda: has_left() or not self._access.is_good(principal)
 
     def _check_speaker(
         self,

@@ -90,6 +90,9 @@ def codes_of(operation: Operation) -> list[str]:
         codes += _WHEN_CREATING
     if operation.path_kinds:
         codes.append(operation.missing)
+    if "{" in operation.path:
+        # A slash in a name, encoded or not, makes it another path.
+        codes.append("not_found")
     return sorted(set(codes), key=lambda code: (CODES[code].status, code))
 
 

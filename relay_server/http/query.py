@@ -27,6 +27,8 @@ class Parameter:
     is_required: bool = False
     default: Any = None
     about: str = ""
+    may_be_blank: bool = True
+    """Blank counts as absent; where that would mean something else, it is refused."""
 
     def parse(self, values: list[str]) -> Any:
         """Raises: FieldError."""
@@ -77,6 +79,9 @@ class Query:
         for name, parameter in self.parameters.items():
             values = given.get(name, [])
             values = values if isinstance(values, list) else [values]
+            if not parameter.may_be_blank and "" in values:
+                errors.append((name, "must not be empty"))
+                continue
             values = [value for value in values if value]
             if any(is_unstorable(value) or "\ufffd" in value for value in values):
                 errors.append((name, "holds a character that cannot be stored"))
@@ -99,6 +104,11 @@ NO_QUERY: Final = Query({})
 def text(longest: int = 500, *, is_required: bool = False, about: str = "") -> Parameter:
     """Any text."""
     return Parameter(Text(longest), is_required=is_required, about=about)
+
+
+def naming(about: str) -> Parameter:
+    """A text that changes what is asked for: a client with an empty variable must hear of it."""
+    return Parameter(Text(500, 1), about=about, may_be_blank=False)
 
 
 def of_kind(kind: Kind, *, is_required: bool = False, about: str = "") -> Parameter:

@@ -56,7 +56,8 @@ def parsed(raw: bytes, content_type: str | None) -> Any:
 
     Raises: BadSyntax, UnsupportedMedia, InvalidRequest.
     """
-    if not raw and content_type is None:
+    if not raw:
+        # `curl -d ''` declares a form and sends nothing.
         return {}
     if content_type is None or not _is_json(content_type):
         raise UnsupportedMedia("The body must be application/json.")

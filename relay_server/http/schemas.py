@@ -195,6 +195,10 @@ MACHINE: Final = Schema(
 )
 LOGIN: Final = Schema({"token": Field(Text(4096), is_required=True, is_nullable=False)})
 
+# People follow it: nothing that runs when it is opened.
+_LINK: Final = Pattern(
+    re.compile(r"(?i:https?)://[^\x00-\x20\x7f]{1,1990}"), "an http or https address"
+)
 _NEW_TASK: Final = {
     "dedupeKey": Field(Text(255, 1)),
     "title": Field(Text(200, 1)),
@@ -204,7 +208,7 @@ _NEW_TASK: Final = {
     "status": Field(Choice(("open", "firing", "triggered", "active", RESOLVED))),
     "target": Field(TARGET),
     "channel": Field(_NAME),
-    "externalUrl": Field(Text(2000)),
+    "externalUrl": Field(_LINK),
     "metadata": Field(_OBJECT),
 }
 EVENT: Final = Schema(_NEW_TASK)

@@ -72,6 +72,10 @@ class Access:
         # set up with; but one who lost a token of ours must not gain by that.
         return OWNER if self._own is None and not has_our_form(token) else None
 
+    def is_good(self, principal: Principal) -> bool:
+        """Whether its token still is: what stays open must not outlive it."""
+        return principal.token_id is None or self._recall(principal.token_id) is not None
+
     def identify_cookie(self, value: str) -> Principal | None:
         """Who logged in for this cookie, as long as that token is good."""
         number, _, seal = value.partition(".")

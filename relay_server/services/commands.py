@@ -11,9 +11,9 @@ from typing import Any, Final
 from relay_server.domain import command as rules
 from relay_server.domain.access import Principal
 from relay_server.domain.agent import Agent
-from relay_server.domain.command import Command
+from relay_server.domain.command import Command, output_lines
 from relay_server.domain.launch import require_launchable
-from relay_server.errors import Conflict, GatewayTimeout, InvalidRequest, NotFound
+from relay_server.errors import Conflict, GatewayTimeout, NotFound
 from relay_server.services import lookup, render, waiting
 from relay_server.services.core import Core
 from relay_server.services.live import Topic
@@ -75,7 +75,10 @@ class CommandService:
             raise GatewayTimeout(f"{_SILENT.capitalize()}.")
         if ended.status is CommandStatus.FAILED:
             raise Conflict(ended.detail or "The machine could not show the output.")
-        return {"agentId": agent_id, "lines": json.loads(ended.result or "{}")["lines"][-lines:]}
+        return {
+            "agentId": agent_id,
+            "lines": output_lines(json.loads(ended.result or "[]"))[-lines:],
+        }
 
     def _give_up(self, command_id: int) -> Command:
         """The command as it ended: nobody reads a later answer, so the machine need not give it."""
@@ -122,13 +125,11 @@ class CommandService:
     # -- the machine's side
 
     def report(self, command_id: int, given: Mapping[str, Any]) -> render.Json:
-        """How far it got. Raises: NotFound, InvalidRequest, Conflict."""
+        """How far it got. Raises: NotFound, Conflict."""
         now = self._core.clock.now_ms()
         status, result = CommandStatus(given["status"]), given.get("result")
         with self._core.database.write() as transaction:
             before = _require(transaction, command_id)
-            if before.kind is CommandKind.LOGS and status is CommandStatus.DONE:
-                _require_lines(result)
             after = rules.report(
                 before,
                 status,
@@ -203,9 +204,3 @@ def _machine_of(agent: Agent) -> str:
     if agent.machine is None:
         raise Conflict(f"{agent.id} is of no machine, so nobody can do that for it.")
     return agent.machine
-
-
-def _require_lines(result: Any) -> None:
-    lines = result.get("lines") if isinstance(result, dict) else None
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise InvalidRequest.of([("result", "must have `lines`, a list of texts")])

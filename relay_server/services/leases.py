@@ -147,7 +147,7 @@ class Leases:
         work = self.settled(transaction, work, now)
         message, task = work.message, work.task
         if message is not None and message.completed_at is None:
-            messages.set_completed(transaction, message.id, now)
+            messages.set_completed(transaction, message.id, actor, now)
             message = self._told(transaction, message.id, "message.completed", now)
         if task is not None and not task.is_ended:
             task = replace(

@@ -186,7 +186,8 @@ class ReceiptService:
     ) -> int:
         """Write receipts, the cursor and the last proof; the cursor."""
         if not changed:
-            return agent.cursor
+            # What stood in its way may have been deleted or have expired meanwhile.
+            return advance_cursor(transaction, agent.id, now)
         receipts.save(transaction, changed)
         if any(receipt.in_context_at == now for receipt in changed):
             agents.set_last_proof(transaction, agent.id, now)

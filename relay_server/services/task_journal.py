@@ -4,37 +4,21 @@ The first two are rows of the change's own transaction; listeners hear after its
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from relay_server.domain.task import Task
 from relay_server.services import render_tasks as render
+from relay_server.services.callbacks import CallbackService
 from relay_server.services.core import Core
 from relay_server.services.render import Json
 from relay_server.store import tasks
 from relay_server.store.database import Transaction
 
 
-class CallbackSink(Protocol):
-    """Where the news for an integration goes."""
-
-    def add(
-        self,
-        transaction: Transaction,
-        *,
-        task_id: int,
-        integration: str,
-        event: str,
-        task_json: Json,
-        now: int,
-    ) -> None:
-        """Write it, to be delivered later."""
-        ...
-
-
 class TaskJournal:
     """Used within a write transaction by whoever changes a task."""
 
-    def __init__(self, core: Core, callbacks: CallbackSink) -> None:
+    def __init__(self, core: Core, callbacks: CallbackService) -> None:
         self._core = core
         self._callbacks = callbacks
 

@@ -31,7 +31,9 @@ class DatabaseLock:
 
     def __init__(self, database: Path) -> None:
         """Raises: AlreadyTaken naming the holder, StoreRefused."""
-        self._path = database.with_name(database.name + ".lock")
+        # A link to a database is no second database.
+        place = database.resolve()
+        self._path = place.with_name(place.name + ".lock")
         try:
             # The very first start: the user's data folder may not be there yet.
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

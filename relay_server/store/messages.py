@@ -79,9 +79,14 @@ def set_lease(transaction: Transaction, message_id: int, lease: Lease | None) ->
     )
 
 
-def set_completed(transaction: Transaction, message_id: int, at: int) -> None:
-    """Its work has ended, whether somebody held it or not."""
-    transaction.run("UPDATE messages SET completed_at = ? WHERE id = ?", (at, message_id))
+def set_completed(transaction: Transaction, message_id: int, by: str, at: int) -> None:
+    """Its work has ended; `by` ended it, in case nobody had taken it."""
+    transaction.run(
+        "UPDATE messages SET completed_at = :at, claim_agent = coalesce(claim_agent, :by),"
+        " claimed_at = coalesce(claimed_at, :at),"
+        " claim_expires_at = coalesce(claim_expires_at, :at) WHERE id = :id",
+        {"id": message_id, "by": by, "at": at},
+    )
 
 
 def leased_by(reader: Reader, agent_id: str) -> list[Message]:

@@ -206,6 +206,9 @@ def _inbox_among(stored: int, folder: Path, stack: ExitStack) -> Connection:
     relay.stop()
     with closing(sqlite3.connect(relay.database)) as database, database:
         database.execute(_FILL, (stored,))
+        # As the relay would have it by now; else it would index a million messages meanwhile.
+        database.execute("INSERT INTO messages_search (messages_search) VALUES ('rebuild')")
+        database.execute("UPDATE counters SET value = ? WHERE name = 'messages_search'", (stored,))
     stack.enter_context(relay)
     connection = Connection(relay.url)
     stack.callback(connection.close)

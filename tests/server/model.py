@@ -65,6 +65,7 @@ class Claim:
     owner: str | None = None
     expires_at: int = 0
     is_completed: bool = False
+    ended_by: str | None = None
 
     def holder(self, now: int) -> str | None:
         return self.owner if self.is_completed or self.expires_at > now else None
@@ -282,8 +283,6 @@ class Model:
             return (404, "message_not_found")
         if not message.claimable or message.held:
             return (409, "not_claimable")
-        if message.claim.is_completed and message.claim.owner is None:
-            return (409, "not_claimable")
         if message.is_expired(self.now) and message.is_open(self.now):
             return (409, "not_claimable")
         return self._claims(agent_id, message.claim, lease_ms, self.tasks.get(message.task or 0))
@@ -313,10 +312,11 @@ class Model:
         claim.owner, claim.expires_at = None, 0
         self.settle()
 
-    def ends(self, claim: Claim, status: str = "done") -> None:
-        """For good, by whomever."""
+    def ends(self, claim: Claim, by: str, status: str = "done") -> None:
+        """For good, by whomever; of a message that nobody held, the claim names him."""
         self.settle()
         claim.is_completed = True
+        claim.ended_by = claim.owner or by
         for task in self.tasks.values():
             if task.claim is claim:
                 task.written = status

@@ -116,8 +116,9 @@ TABLE = {
     "launchSession": Row("POST", "/api/machines/m1/sessions", body=SESSION),
     "stopSession": Row("POST", "/api/agents/a/stop", body={}),
     "readOutput": Row("GET", "/api/agents/adrift/logs", LOOKS),
-    "listCommands": Row("GET", "/api/machines/m1/commands", LOOKS),
-    "getCommand": Row("GET", "/api/commands/1", LOOKS),
+    # They hold folders and prompts of their machine.
+    "listCommands": Row("GET", "/api/machines/m1/commands", "read agent"),
+    "getCommand": Row("GET", "/api/commands/1", "read agent"),
     "reportCommand": Row("PATCH", "/api/commands/1", SPEAKS, {"status": "accepted"}),
     # -- tokens and integrations
     "createToken": Row("POST", "/api/tokens", body={"name": "t", "scope": "read"}),

@@ -209,17 +209,6 @@ def test_after_a_day_it_is_given_up_and_the_next_one_goes_on(
     assert delivered["attempts"][0]["at"] == given_up["endedAt"]
 
 
-def test_a_receiver_that_says_it_is_gone_is_not_tried_again(
-    bench: Bench, receiver: WebhookReceiver
-) -> None:
-    receiver.answer = lambda _: 410
-    bench.add(1, CREATED)
-
-    (callback,) = bench.wait_until(1, "failed")
-
-    assert [a["statusCode"] for a in callback["attempts"]] == [410]
-
-
 def test_a_redirect_is_not_followed(bench: Bench, receiver: WebhookReceiver) -> None:
     with WebhookReceiver() as elsewhere:
         head = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere.url}\r\nContent-Length: 0\r\n\r\n"

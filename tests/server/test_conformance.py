@@ -170,6 +170,12 @@ DELETE /api/tokens/{tokenId}
 """
 
 
+def test_an_encoded_slash_in_a_name_is_another_path(relay_server: RunningRelay) -> None:
+    answer = relay_server.client.get("/api/machines/a%2Fb/commands")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
 @pytest.mark.parametrize("row", CONTRACT.strip().splitlines())
 def test_every_row_of_the_contract_is_there(page: Page, row: str) -> None:
     method, template, *parameters = row.split()

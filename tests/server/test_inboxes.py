@@ -215,3 +215,9 @@ def test_an_instance_in_the_header_is_held_to_what_one_in_the_body_is(
     answer = relay.client.post("/api/agents", json={"id": "c"}, headers=headers)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "X-Agent-Instance")
+
+
+def test_an_empty_name_is_nobodys_inbox(relay: RunningRelay) -> None:
+    answer = relay.client.get("/api/messages?for=&limit=5")
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "for")

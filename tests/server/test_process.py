@@ -131,6 +131,18 @@ def test_a_second_start_on_the_same_file_exits_4_and_names_the_holder(
     assert f"(pid {relay_process.process.pid})" in ended.stderr
 
 
+def test_a_link_to_a_database_is_no_second_database(
+    relay_process: RelayProcess, tmp_path: Path
+) -> None:
+    relay_process.start()
+    link = tmp_path / "link.db"
+    link.symlink_to(relay_process.database)
+
+    ended = _run(relay_process, PORT="0", AGENT_RELAY_DB=str(link))
+
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (4, 1)
+
+
 def test_a_taken_port_exits_4_and_names_the_holder(relay_process: RelayProcess) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -78,6 +78,15 @@ def test_the_cursor_is_the_newest_id_with_nothing_unhanded_before_it(relay: Runn
     assert agent["cursor"] == ids[2]
 
 
+def test_what_was_deleted_stands_in_the_cursors_way_no_longer(relay: RunningRelay) -> None:
+    relay.agent("a")
+    first, second = (relay.send("operator", "a")["id"] for _ in range(2))
+    relay.ack("a", second, "handed")
+    relay.client.delete(f"/api/messages/{first}")
+
+    assert relay.ack("a", second, "handed")["cursor"] == second
+
+
 def test_acknowledging_many_at_once_moves_the_cursor_over_all(relay: RunningRelay) -> None:
     ids = [relay.send("operator", "a")["id"] for _ in range(300)]
 

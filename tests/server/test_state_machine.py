@@ -507,7 +507,7 @@ class RelayLife(RuleBasedStateMachine):
             self._expect(answer, (409, "stale_instance"))
             return
         holder = (
-            message.claim.owner
+            message.claim.ended_by
             if message.claim.is_completed
             else message.claim.holder(self.model.now)
         )
@@ -546,7 +546,7 @@ class RelayLife(RuleBasedStateMachine):
             if verb == "release":
                 self.model.frees(message.claim)
             else:
-                self.model.ends(message.claim)
+                self.model.ends(message.claim, agent_id)
                 self._result_is_told(agent_id, message, body.get("result"))
             self._is_as_modelled(answer.body)
 
@@ -619,7 +619,7 @@ class RelayLife(RuleBasedStateMachine):
         if self._expect(answer, expected):
             model.settle()
             if status in ENDED:
-                model.ends(task.claim, status)
+                model.ends(task.claim, by, status)
             else:
                 task.written = status
             self._task_is_as_modelled(answer.body)
@@ -685,7 +685,7 @@ class RelayLife(RuleBasedStateMachine):
                 self._expect(answer, (404, "task_not_found"))
             return
         self._expect(answer, OK)
-        self.model.ends(active.claim)
+        self.model.ends(active.claim, active.source)
         self._task_is_as_modelled(answer.body["task"] if is_ci else answer.body)
 
     # -- time, and the relay itself
@@ -729,7 +729,7 @@ class RelayLife(RuleBasedStateMachine):
 
     def _claim(self, claim: Claim) -> tuple[str, bool] | None:
         if claim.is_completed:
-            return (claim.owner, True) if claim.owner else None
+            return (str(claim.ended_by), True)
         holder = claim.holder(self.model.now)
         return (holder, False) if holder else None
 

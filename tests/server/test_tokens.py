@@ -13,8 +13,9 @@ from relay_server.services.access import Access
 from relay_server.services.tokens import Tokens
 from relay_server.settings import from_sources
 from relay_server.store.database import Database
-from tests.server.conftest import StartRelay
+from tests.server.conftest import Background, StartRelay
 from tests.server.running import LaterClock, RunningRelay
+from tests.support.wait import eventually
 
 
 class Place:
@@ -231,6 +232,43 @@ def test_repeating_shows_the_secret_again_until_a_restart(
     assert made.json()["token"].encode() not in kept
     assert (late.status_code, late.json()["code"]) == (409, "conflict")
     assert len(second.client.get("/api/tokens").json()["tokens"]) == 1
+
+
+@pytest.mark.parametrize("path", ["/api/stream?agent=a", "/api/events"])
+def test_nothing_more_is_heard_with_a_token_that_was_revoked(
+    start_relay: StartRelay, path: str
+) -> None:
+    relay = start_relay(AGENT_RELAY_TOKEN="main")
+    relay.client.headers["Authorization"] = "Bearer main"
+    relay.agent("a")
+    made = _made(relay.client, "agent")
+    with relay.stream(path, headers=_bearer(made["token"])) as followed:
+        relay.send("operator", "a", "heard")
+        eventually(lambda: "heard" in str(followed.events))
+        relay.client.delete(f"/api/tokens/{made['id']}")
+
+        relay.send("operator", "a", "secret")
+
+        eventually(lambda: followed.has_ended)
+    assert "secret" not in str(followed.events)
+
+
+def test_a_long_poll_does_not_outlive_its_token(
+    start_relay: StartRelay, background: Background
+) -> None:
+    relay = start_relay(AGENT_RELAY_TOKEN="main")
+    relay.client.headers["Authorization"] = "Bearer main"
+    relay.agent("a")
+    made = _made(relay.client, "agent")
+    with _client(relay, made["token"]) as client:
+        waiting = background(client.get, "/api/messages?for=a&wait=20")
+        eventually(lambda: relay.relay.core.slots.parked == 1)
+        relay.client.delete(f"/api/tokens/{made['id']}")
+        relay.send("operator", "a", "secret")
+
+        answer = waiting.result(timeout=10)
+
+    assert answer.status_code == 401
 
 
 @pytest.mark.parametrize("open_to_all", [True, False])

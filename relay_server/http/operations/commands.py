@@ -94,7 +94,7 @@ class CommandOperations:
                 path_kinds={"machineId": schemas.MACHINE_ID},
                 missing=_NO_MACHINE,
                 answers={200: shapes.COMMANDS},
-                problems=(_NO_MACHINE,),
+                problems=(_NO_MACHINE, "sender_forbidden"),
             ),
             Operation(
                 method="GET",
@@ -107,7 +107,7 @@ class CommandOperations:
                 path_kinds={"commandId": schemas.ID},
                 missing=_MISSING,
                 answers={200: shapes.COMMAND},
-                problems=(_MISSING, "too_many_waits"),
+                problems=(_MISSING, "sender_forbidden", "too_many_waits"),
             ),
             Operation(
                 method="PATCH",
@@ -137,6 +137,8 @@ class CommandOperations:
         return ok(self._commands.logs(agent_id, lines, call.principal, call.is_gone))
 
     def of_machine(self, call: Call) -> Reply:
+        # They hold folders and prompts, which are no business of other machines.
+        self._voices.require_machine(call.principal, call.path["machineId"])
         status = call.query["status"]
         found = self._commands.of_machine(
             call.path["machineId"],
@@ -147,11 +149,15 @@ class CommandOperations:
         return ok({"commands": found})
 
     def get(self, call: Call) -> Reply:
+        self._require_own(call)
         wait = call.query["wait"] or 0
         return ok(self._commands.get(call.path["commandId"], wait, call.is_gone))
 
     def report(self, call: Call) -> Reply:
-        command_id = call.path["commandId"]
-        machine = self._commands.get(command_id, 0, call.is_gone)["machine"]
+        self._require_own(call)
+        return ok(self._commands.report(call.path["commandId"], call.body))
+
+    def _require_own(self, call: Call) -> None:
+        """Raises: NotFound, Forbidden."""
+        machine = self._commands.get(call.path["commandId"], 0, call.is_gone)["machine"]
         self._voices.require_machine(call.principal, machine)
-        return ok(self._commands.report(command_id, call.body))

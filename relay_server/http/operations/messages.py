@@ -23,10 +23,9 @@ from relay_server.services.reading import InboxQuery, ReadingService
 from relay_server.services.receipts import ReceiptService
 from relay_server.services.sending import Sender, parse_to
 from relay_server.services.voices import Voices
-from relay_server.wire import REPLAYED_HEADER, ReceiptState
+from relay_server.wire import DEFAULT_LEASE_SECONDS, REPLAYED_HEADER, ReceiptState
 
 _MISSING: Final = "message_not_found"
-_DEFAULT_LEASE_SECONDS: Final = 900
 _CLAIMING: Final = (_MISSING, "agent_not_found", "stale_instance", "sender_forbidden")
 _INBOX: Final = frozenset({"for", "since", "sinceId", "limit", "channel", "unread", "wait"})
 _SEARCH: Final = frozenset(
@@ -93,7 +92,7 @@ class MessageOperations:
                 allowed=READERS,
                 query=Query(
                     {
-                        "for": query.text(about="the agent whose inbox to read"),
+                        "for": query.naming("the agent whose inbox to read"),
                         "since": query.an_id("only newer ones; without it: what was not handed"),
                         "sinceId": query.an_id("the same as since"),
                         "unread": query.boolean("only what the agent has not read"),
@@ -287,7 +286,7 @@ class MessageOperations:
     # -- work
 
     def claim(self, call: Call) -> Reply:
-        seconds = call.body.get("leaseSeconds") or _DEFAULT_LEASE_SECONDS
+        seconds = call.body.get("leaseSeconds") or DEFAULT_LEASE_SECONDS
         agent_id = call.body["agentId"]
         return ok(self._claims.claim(call.path["messageId"], agent_id, seconds, call.instance))
 

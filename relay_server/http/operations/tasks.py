@@ -20,10 +20,9 @@ from relay_server.http.query import Query
 from relay_server.services.callbacks import CallbackService
 from relay_server.services.sending import parse_to
 from relay_server.services.tasks import Maker, TaskService
-from relay_server.wire import OPERATOR, SYSTEM, IntegrationScope, TaskStatus
+from relay_server.wire import DEFAULT_LEASE_SECONDS, OPERATOR, SYSTEM, IntegrationScope, TaskStatus
 
 _MISSING: Final = "task_not_found"
-_DEFAULT_LEASE_SECONDS: Final = 900
 _CREATORS: Final[Allowed] = SESSIONS | {IntegrationScope.TASKS_CREATE}
 _VIEWERS: Final[Allowed] = READERS | {IntegrationScope.TASKS_READ}
 # What reporting may be refused for.
@@ -196,7 +195,7 @@ class TaskOperations:
         return ok({"callbacks": self._callbacks.of_task(task["id"], call.query["limit"])})
 
     def claim(self, call: Call) -> Reply:
-        seconds = call.body.get("leaseSeconds") or _DEFAULT_LEASE_SECONDS
+        seconds = call.body.get("leaseSeconds") or DEFAULT_LEASE_SECONDS
         agent_id = call.body["agentId"]
         return ok(self._tasks.claim(call.path["taskId"], agent_id, seconds, call.instance))
 
