@@ -65,14 +65,6 @@ class Principal:
     def is_admin(self) -> bool:
         return self.scope is TokenScope.ADMIN
 
-    @property
-    def is_agent(self) -> bool:
-        return self.scope is TokenScope.AGENT
-
-    def has(self, scope: IntegrationScope) -> bool:
-        """Whether an integration's token names this scope."""
-        return self.integration is not None and scope in self.integration.scopes
-
 
 # Whoever holds the server's token, and everyone on loopback when it has none.
 OWNER: Final = Principal(name=OPERATOR, scope=TokenScope.ADMIN)
