@@ -115,8 +115,8 @@ def test_an_integration_of_the_settings_is_known_by_its_token(
 
         assert principal is not None
         assert (principal.name, principal.scope) == ("ci", None)
-        assert principal.has(IntegrationScope.TASKS_CREATE)
-        assert not principal.has(IntegrationScope.TASKS_READ)
+        assert principal.integration is not None
+        assert principal.integration.scopes == {IntegrationScope.TASKS_CREATE}
 
 
 @pytest.mark.parametrize("scope", list(TokenScope))
