@@ -43,10 +43,12 @@ class Agent:
 
     @property
     def card(self) -> Card:
-        """What routing needs to know of it."""
+        """What routing needs to know of it. Built-in agents take direct messages only."""
+        direct = frozenset({self.id})
+        every = addresses_of(self.id, self.tags, self.capabilities, self.label)
         return Card(
             agent_id=self.id,
-            addresses=addresses_of(self.id, self.tags, self.capabilities, self.label),
+            addresses=direct if self.built_in else every,
             channels=frozenset(self.channels),
             inbox_start=self.inbox_start,
             built_in=self.built_in,

@@ -221,3 +221,14 @@ def test_an_empty_name_is_nobodys_inbox(relay: RunningRelay) -> None:
     answer = relay.client.get("/api/messages?for=&limit=5")
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "for")
+
+
+def test_the_operators_inbox_and_receipts_agree_on_what_is_for_people(relay: RunningRelay) -> None:
+    """Only what is sent to them directly, whatever tags somebody gives them."""
+    relay.client.patch("/api/agents/operator", json={"tags": ["t"], "label": "Boss"})
+    for to in ("broadcast", "tag:t", "label:boss"):
+        relay.send("a", to)
+    direct = relay.send("a", "operator")["id"]
+
+    assert relay.inbox("operator", since=0) == [direct]
+    assert relay.client.get("/api/agents/operator").json()["unread"] == 1
