@@ -274,7 +274,11 @@ def _rewound(reader: Reader, before: Agent | None, agent: Agent, now: int) -> Ag
     if before is None:
         return agent
     card = agent.card
-    if before.channels == agent.channels:
+    hears_more = before.channels and not (
+        agent.channels and set(agent.channels) <= set(before.channels)
+    )
+    # All that was sent since it came has to be looked through only for a wider choice.
+    if not hears_more:
         card = replace(card, addresses=card.addresses - before.card.addresses)
     first = inbox.first_unhanded(reader, card, agent.cursor, now=now)
     return agent if first is None else replace(agent, cursor=first - 1)

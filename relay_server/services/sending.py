@@ -167,6 +167,10 @@ class Sender:
             return
         if instance is not None or not agents.exists(transaction, sender):
             lookup.require_agent(transaction, sender, instance)
+        self.require_within_limit(sender, now)
+
+    def require_within_limit(self, sender: str, now: int) -> None:
+        """Raises: RateLimited."""
         wait_ms = self._limit.wait_ms(sender, now)
         if wait_ms:
             raise RateLimited(

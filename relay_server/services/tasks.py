@@ -23,7 +23,7 @@ from relay_server.services.task_journal import TaskJournal
 from relay_server.store import tasks
 from relay_server.store.database import Reader, Transaction
 from relay_server.store.search import Listing
-from relay_server.wire import TaskStatus
+from relay_server.wire import BUILT_IN_AGENTS, TaskStatus
 
 _MOST_EVENTS: Final = 1000
 _FEW: Final = 50
@@ -70,6 +70,9 @@ class TaskService:
         with self._core.database.write() as transaction:
             if maker.integration is None:
                 self._sender.require_may_send(transaction, maker.sender, instance, now)
+                if maker.source not in BUILT_IN_AGENTS:
+                    # A token in its own name is signed for by the relay, and limited all the same.
+                    self._sender.require_within_limit(maker.source, now)
             else:
                 self._integrations.count_event(maker.integration.name)
             target = parse_to(given["target"]) if given.get("target") is not None else None
@@ -152,7 +155,7 @@ class TaskService:
         message = self._sender.store(transaction, given, target, None, now, must_exist=True)
         self._sender.announce(transaction, message, now)
         if maker.integration is None:
-            self._sender.count(maker.sender, now)
+            self._sender.count(maker.source, now)
         return message.id
 
     def _fold(self, transaction: Transaction, task: Task, maker: Maker, now: int) -> Json:

@@ -137,6 +137,21 @@ def test_an_agent_and_the_operator_create_tasks_too(relay: RunningRelay) -> None
     assert _message(relay, from_agent.json()["id"])["from"] == "other"
 
 
+@pytest.mark.parametrize("named", [{}, {"from": "other"}])
+def test_tasks_count_as_messages_of_whoever_makes_them(
+    start_relay: StartRelay, named: dict[str, str]
+) -> None:
+    relay = _with_agents(start_relay(AGENT_RELAY_SENDER_LIMIT="2"))
+    made = relay.client.post("/api/tokens", json={"name": "t", "scope": "agent"}).json()
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    given = {"title": "Review", "target": "worker", **named}
+
+    answers = [relay.client.post("/api/tasks", json=given, headers=headers) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    assert int(answers[2].headers["Retry-After"]) > 0
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "code"),
     [
