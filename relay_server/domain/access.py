@@ -75,3 +75,7 @@ def _folded(target: str) -> str:
         return parse_target(target).address
     except MalformedTarget:
         return target
+
+
+# Where no token is asked for; allowed nothing that asks for one.
+NOBODY: Final = Principal(name="nobody", scope=None)

@@ -145,7 +145,9 @@ def _check_allowed(operation: Operation, principal: Principal) -> None:
         if principal.scope in operation.allowed:
             return
         raise Forbidden(f"A token of scope {principal.scope} may not do this.")
-    assert principal.integration is not None
+    if principal.integration is None:
+        # The gate took the path for one that needs no token: whatever the reason, this one does.
+        raise Unauthorized("A token is needed.")
     if principal.integration.scopes & operation.allowed:
         return
     needed = [word for word in IntegrationScope if word in operation.allowed]

@@ -11,7 +11,7 @@ from typing import Any, Final
 import falcon
 
 from relay_server import __version__, host
-from relay_server.domain.access import OWNER, Principal
+from relay_server.domain.access import NOBODY, Principal
 from relay_server.errors import Forbidden, MethodNotAllowed, Unauthorized, WrongHost
 from relay_server.ids import new_request_id
 from relay_server.metrics import Metrics
@@ -123,8 +123,7 @@ class Gate:
         """Who calls. Raises: Unauthorized."""
         path = request.path
         if not (path.startswith("/api") or path == "/metrics") or self._is_public(path):
-            # Nobody in particular: what is public looks at no principal.
-            return OWNER
+            return NOBODY
         token = _given_token(request)
         # First, because a server without a token of its own takes everyone else for its owner.
         if token is None and "HTTP_COOKIE" in request.env:

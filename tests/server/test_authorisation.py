@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.server.conftest import StartRelay
 from tests.server.running import RunningRelay
 
 OWN = "the-servers-own-token"
@@ -548,3 +549,17 @@ def test_a_wrong_token_is_refused_beside_a_good_cookie(closed: Place) -> None:
 def test_no_spelling_of_a_path_goes_round_the_token(closed: Place, path: str) -> None:
     with closed.client() as client:
         assert client.get(f"{closed.relay.url}{path}").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["//api/stats", "///api/agents", "//metrics"])
+def test_a_path_that_the_gate_does_not_know_opens_nothing(
+    start_relay: StartRelay, path: str
+) -> None:
+    """The router folds slashes. So does waitress before it, but nothing may rest on that."""
+    relay = start_relay(AGENT_RELAY_TOKEN="main")
+    transport = httpx.WSGITransport(relay.relay.app)
+
+    with httpx.Client(transport=transport, base_url="http://localhost") as client:
+        answer = client.send(httpx.Request("GET", f"http://localhost{path}"))
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
