@@ -16,6 +16,7 @@ from typing import Any, Final
 from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe
 from relay_agentd.session import Session
 from relay_agentd.session_request import OpenRequest
+from relay_agentd.store.sessions import SessionKind
 from relay_agentd.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class ControlServer:
             "ping": self._on_ping,
             "session.open": self._on_open,
             "session.attach": self._on_attach,
+            "session.join": self._on_join,
             "session.plan": self._on_plan,
             "session.helper": self._on_helper,
             "session.provider": self._on_provider,
@@ -176,6 +178,11 @@ class ControlServer:
         connection.session_key = opening.key
         return {"folder": str(folder)}
 
+    async def _on_join(self, _connection: _Connection, request: Request) -> Answer:
+        joining = OpenRequest.parse(request, self._default_rig, SessionKind.JOINED)
+        folder = self._supervisor.join(joining, _object(request, "process"))
+        return {"folder": str(folder)}
+
     async def _on_plan(self, connection: _Connection, request: Request) -> Answer:
         self._supervisor.plan(connection.own_session(), request)
         # A provider that starts sooner has its first turn without the relay's tools.
@@ -253,6 +260,8 @@ def _listed(session: Session) -> Answer:
         "pid": process.pid if process else None,
         "cwd": str(row.cwd),
         "label": row.label,
+        "kind": row.kind.value,
+        "problem": row.problem,
         "openedAt": row.opened_at,
     }
 

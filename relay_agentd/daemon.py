@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from relay_agentd import __version__
 from relay_agentd.adapters.registry import BUILT_IN
+from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.clock import now
 from relay_agentd.control import ControlServer
 from relay_agentd.errors import AlreadyRunning, StoreUnusable
@@ -78,6 +79,7 @@ async def _serve(settings: Settings, paths: Paths, store: Store) -> None:
             await daemon.work_until(stopping)
         finally:
             await daemon.control.stop()
+            await daemon.desk.stop()
             await daemon.supervisor.stop()
             paths.control_socket.unlink(missing_ok=True)
             log.info("stopped")
@@ -98,7 +100,8 @@ class _Daemon:
             facts=self._facts,
             heartbeat_seconds=settings.heartbeat_seconds,
         )
-        machine = Machine(self._machine_id, settings.url, store, self.link)
+        self.desk = ApprovalDesk(client, self.link.has)
+        machine = Machine(self._machine_id, settings.url, store, self.link, self.desk)
         self.supervisor = Supervisor(machine, paths)
         self.outbox = Outbox(client, store.outbox)
         self._backend = SessionBackend(self.supervisor, self.outbox, store.mail, client, self.link)
@@ -117,7 +120,7 @@ class _Daemon:
         try:
             async with asyncio.TaskGroup() as tasks:
                 parts = [
-                    tasks.create_task(self.link.run(self.supervisor, self.outbox.retry)),
+                    tasks.create_task(self.link.run(self.supervisor, self._connected)),
                     tasks.create_task(self.outbox.run()),
                     tasks.create_task(self._warm_up()),
                 ]
@@ -126,6 +129,10 @@ class _Daemon:
                     part.cancel()
         except* StoreUnusable as unusable:
             raise StoreUnusable(str(_first(unusable))) from unusable
+
+    def _connected(self) -> None:
+        self.outbox.retry()
+        self.desk.connected()
 
     async def _warm_up(self) -> None:
         """The MCP SDK takes a second to import: in a thread, and before a session needs it."""

@@ -193,6 +193,105 @@ def mark_read(message_id: int, agent_id: str) -> Call:
     return _on_message(message_id, "read", {"agentId": agent_id}, None)
 
 
+# --- approvals ---
+
+
+def ask(
+    agent_id: str, fields: Fields, *, instance: str | None = None, idempotency_key: str
+) -> Call:
+    """Ask a person; `fields` as in the contract (`tool`, `summary`, `input`, ...)."""
+    return Call(
+        method="POST",
+        path="/api/approvals",
+        body={"agentId": agent_id, **fields},
+        headers={**_instance(instance), **_idempotency(idempotency_key)},
+    )
+
+
+def approvals(**filters: str | int | None) -> Call:
+    """List approvals; filters as in the contract (`status`, ...)."""
+    return Call(method="GET", path="/api/approvals", query=_query(filters))
+
+
+def approval(approval_id: int, *, wait: float = 0.0) -> Call:
+    """One approval; with `wait`, when it is decided."""
+    query = {"wait": f"{wait:g}" if wait else None}
+    return Call(method="GET", path=f"/api/approvals/{approval_id}", query=_query(query), wait=wait)
+
+
+def cancel_approval(approval_id: int, *, instance: str | None = None) -> Call:
+    """Nobody needs the answer any more."""
+    return Call(
+        method="POST",
+        path=f"/api/approvals/{approval_id}/cancel",
+        body={},
+        headers=_instance(instance),
+    )
+
+
+def decide(
+    approval_id: int, decision: str, *, reason: str | None = None, remember: str | None = None
+) -> Call:
+    """A person's answer."""
+    body = {"decision": decision, "reason": reason, "remember": remember}
+    given = {name: value for name, value in body.items() if value is not None}
+    return Call(method="POST", path=f"/api/approvals/{approval_id}/decision", body=given)
+
+
+# --- commands ---
+
+
+def commands(machine: str, **filters: str | int | None) -> Call:
+    """What the relay asked of a machine; filters as in the contract (`status`, ...)."""
+    path = f"/api/machines/{_segment(machine)}/commands"
+    return Call(method="GET", path=path, query=_query(filters))
+
+
+def report_command(command_id: int, fields: Fields) -> Call:
+    """How far the machine got: `status`, `agentId`, `detail`, `result`."""
+    return Call(method="PATCH", path=f"/api/commands/{command_id}", body=fields)
+
+
+# --- tasks ---
+
+
+def tasks(**filters: str | int | None) -> Call:
+    """List tasks; filters as in the contract (`status`, `q`, `claimedBy`, ...)."""
+    return Call(method="GET", path="/api/tasks", query=_query(filters))
+
+
+def task(task_id: int) -> Call:
+    """One task."""
+    return Call(method="GET", path=f"/api/tasks/{task_id}")
+
+
+def claim_task(
+    task_id: int, agent_id: str, *, lease_seconds: int | None = None, instance: str | None = None
+) -> Call:
+    """Take a task, and with it its message."""
+    body = {"agentId": agent_id, "leaseSeconds": lease_seconds}
+    given = {name: value for name, value in body.items() if value is not None}
+    path = f"/api/tasks/{task_id}/claim"
+    return Call(method="POST", path=path, body=given, headers=_instance(instance))
+
+
+def set_task_status(
+    task_id: int,
+    agent_id: str,
+    fields: Fields,
+    *,
+    instance: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call:
+    """Report work on a task: `status`, `progress`, `result`, `note`."""
+    return Call(
+        method="PATCH",
+        path=f"/api/tasks/{task_id}/status",
+        body={"agentId": agent_id, **fields},
+        headers={**_instance(instance), **_idempotency(idempotency_key)},
+    )
+
+
 # --- streams ---
 
 

@@ -145,6 +145,10 @@ class RelayLink:
         """Why there is no connection."""
         return self._stream.problem
 
+    def has(self, agent_id: str) -> bool:
+        """Is this agent one of this machine's?"""
+        return agent_id in self._members
+
     def serves(self, agent_id: str) -> bool:
         """Would mail for this agent arrive now?"""
         member = self._members.get(agent_id)

@@ -44,6 +44,12 @@ class LinkListener(Protocol):
     def agent_changed(self, agent_id: str, agent: Mapping[str, Any]) -> None:
         """Somebody changed it at the relay."""
 
+    def approval_decided(self, approval: Mapping[str, Any]) -> None:
+        """A question of one of our agents was answered, expired or canceled."""
+
+    def commanded(self, command: Mapping[str, Any]) -> None:
+        """The relay asks something of this machine; may come more than once."""
+
     def superseded(self, agent_id: str) -> None:
         """A newer instance took the id over; it is off the link."""
 
@@ -133,6 +139,9 @@ class RelayStream:
 
     def _pass_on(self, event: ServerEvent, listener: LinkListener) -> None:
         data = event.object()
+        if event.type == "command" and isinstance(data.get("command"), dict):
+            listener.commanded(data["command"])
+            return
         agent_id = str(data.get("agentId"))
         if agent_id not in self._owner.agents():
             return
@@ -140,6 +149,8 @@ class RelayStream:
             _hand_on(agent_id, data.get("message"), listener)
         elif event.type == "agent" and isinstance(data.get("agent"), dict):
             listener.agent_changed(agent_id, data["agent"])
+        elif event.type == "approval" and isinstance(data.get("approval"), dict):
+            listener.approval_decided(data["approval"])
 
     async def _poll(self, listener: LinkListener) -> None:
         """Mail without a stream, for a while. Raises: RelayUnreachable."""

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay_agentd import __version__, identity
-from relay_agentd.adapters.base import Adapter
+from relay_agentd.adapters.base import Adapter, Answer, Ask
 from relay_agentd.adapters.registry import Connection, Transport
+from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.courier import Courier
 from relay_agentd.relay_link import RelayLink
 from relay_agentd.session_state import SessionEvent, SessionState, advance
 from relay_agentd.store import Store
-from relay_agentd.store.sessions import SessionRow
+from relay_agentd.store.sessions import SessionKind, SessionRow
 from relay_launchers.frame import introduction
-from relay_server.wire import AgentStatus, ApprovalMode, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Decision, Reachability
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 MODE_FILE: Final = "mode"
 _STRICTNESS: Final = (ApprovalMode.OPEN, ApprovalMode.GUARDED, ApprovalMode.READ_ONLY)
 _OFFLINE_SECONDS: Final = 4.0
+_READ_ONLY: Final = "Agent Relay: this session is read-only"
 # Long enough that a mistake that repeats costs nothing but this session's mail.
 _RECOVERY_SECONDS: Final = 2.0
 
@@ -40,6 +42,7 @@ class Machine:
     url: str
     store: Store
     link: RelayLink
+    desk: ApprovalDesk
 
 
 class Session:
@@ -106,13 +109,15 @@ class Session:
 
     async def go_offline(self) -> None:
         """Tell the relay that the agent is gone."""
+        self._machine.desk.settle_all(instance=self.key)
         if self.row.agent_id is not None:
             await self._machine.link.leave(
                 self.row.agent_id, instance=self.key, within=_OFFLINE_SECONDS
             )
 
     async def close(self) -> None:
-        """End adapter and courier; nothing is reported any more."""
+        """End adapter and courier; nothing is reported any more, and the questions stay open: a
+        new daemon is asked again."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -130,8 +135,11 @@ class Session:
         """Somebody changed the agent at the relay: a person's word, or our own come back."""
         mode = agent.get("approvalMode")
         if mode in list(ApprovalMode) and mode != self.row.relay_approval:
+            before = self.approval
             self.change(relay_approval=ApprovalMode(mode))
             self._write_mode()
+            if self.approval is not before:
+                self._approval_changed()
         self.change(
             label=agent.get("label"),
             tags=tuple(agent.get("tags") or ()),
@@ -214,7 +222,42 @@ class Session:
         if self.courier is not None:
             self.courier.ready()
 
+    def asked(self, ask: Ask) -> None:
+        """A step waits for a person."""
+        if self.row.agent_id is None or self.approval is ApprovalMode.READ_ONLY:
+            self._answer(ask.id, Answer(decision=Decision.DENY, reason=_READ_ONLY))
+            return
+        self._machine.desk.ask(
+            ask,
+            agent_id=self.row.agent_id,
+            instance=self.key,
+            is_attended=self.row.kind is not SessionKind.BACKGROUND,
+            on_answer=self._answer,
+        )
+
+    def settled(self, ask_id: str) -> None:
+        """That answer is not needed any more."""
+        self._machine.desk.settle(ask_id, instance=self.key)
+
+    def records(self, transcript: Path) -> None:
+        """Where the conversation is recorded."""
+        if transcript != self.row.transcript:
+            self.change(transcript=transcript)
+
     # --- inside ---
+
+    def _answer(self, ask_id: str, answer: Answer) -> None:
+        if self.adapter is not None:
+            self.adapter.answer(ask_id, answer)
+
+    def _approval_changed(self) -> None:
+        """Tightened at the relay: from now on, and for what waits already."""
+        if self.adapter is not None:
+            self.adapter.approval_changed(self.approval)
+        if self.approval is ApprovalMode.READ_ONLY:
+            for ask_id in self._machine.desk.open_asks(instance=self.key):
+                self._answer(ask_id, Answer(decision=Decision.DENY, reason=_READ_ONLY))
+                self.settled(ask_id)
 
     def _mark_read(self) -> None:
         """A session that rests has read what is in its context."""

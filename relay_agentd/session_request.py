@@ -9,7 +9,7 @@ from typing import Any, Self
 from relay_agentd.errors import ControlRefused
 from relay_agentd.process import ProcessId
 from relay_agentd.session_state import SessionState
-from relay_agentd.store.sessions import SessionRow
+from relay_agentd.store.sessions import SessionKind, SessionRow
 from relay_server.wire import ApprovalMode
 
 _KEY = re.compile(r"[0-9a-f]{16}")
@@ -30,18 +30,25 @@ class OpenRequest:
     capabilities: tuple[str, ...]
     channels: tuple[str, ...]
     arguments: tuple[str, ...]
-    launcher: ProcessId
+    launcher: ProcessId | None
+    kind: SessionKind = SessionKind.TERMINAL
+    prompt: str | None = None
 
     @classmethod
-    def parse(cls, request: Mapping[str, Any], default_rig: str | None) -> Self:
+    def parse(
+        cls,
+        request: Mapping[str, Any],
+        default_rig: str | None,
+        kind: SessionKind = SessionKind.TERMINAL,
+    ) -> Self:
         """Check a request. Raises: ControlRefused."""
         try:
-            return cls._read(request, default_rig)
+            return cls._read(request, default_rig, kind)
         except ValueError as error:
             raise ControlRefused("invalid_request", str(error)) from error
 
     @classmethod
-    def _read(cls, request: Mapping[str, Any], default_rig: str | None) -> Self:
+    def _read(cls, request: Mapping[str, Any], default_rig: str | None, kind: SessionKind) -> Self:
         key, approval = _text(request, "key"), _text(request, "approval")
         if not _KEY.fullmatch(key):
             raise ValueError("key: 16 hex digits")
@@ -63,7 +70,11 @@ class OpenRequest:
             capabilities=_texts(request, "capabilities"),
             channels=_texts(request, "channels"),
             arguments=_texts(request, "arguments"),
-            launcher=ProcessId.parse(request.get("launcher")),
+            launcher=(
+                ProcessId.parse(request.get("launcher")) if kind is SessionKind.TERMINAL else None
+            ),
+            kind=kind,
+            prompt=_optional_text(request, "prompt"),
         )
 
     def row(self, opened_at: float) -> SessionRow:
@@ -82,6 +93,8 @@ class OpenRequest:
             channels=self.channels,
             arguments=self.arguments,
             launcher=self.launcher,
+            kind=self.kind,
+            prompt=self.prompt,
             opened_at=opened_at,
         )
 

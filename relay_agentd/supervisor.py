@@ -48,10 +48,12 @@ class Supervisor:
         paths: Paths,
         *,
         transports: Callable[[str], Transport] = find_transport,
+        commanded: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> None:
         self._machine = machine
         self._paths = paths
         self._transports = transports
+        self._commanded = commanded
         self._sessions: dict[str, Session] = {}
         self._watches: dict[str, dict[str, asyncio.Task[None]]] = {}
         self._endings: dict[str, asyncio.Task[None]] = {}
@@ -110,6 +112,19 @@ class Supervisor:
         if told.get("providerProcess") is not None:
             self.provider(request.key, {"process": told["providerProcess"]})
         return session.folder
+
+    def join(self, request: OpenRequest, process: Mapping[str, Any]) -> Path:
+        """A session that a person started himself puts itself on the relay; its folder. Harmless
+        when it has joined already. `process`: the provider's. Raises: ControlRefused."""
+        identity = _process(process)
+        known = self._sessions.get(request.key)
+        if known is None:
+            folder = self.open(request)
+            self._running(request.key).advance(SessionEvent.STARTED, provider_process=identity)
+            self._watch(self._running(request.key), "provider", identity)
+            self._running(request.key).start_adapter()
+            return folder
+        return known.folder
 
     def plan(self, key: str, told: Mapping[str, Any]) -> None:
         """What the plan decided. Raises: ControlRefused."""
@@ -195,6 +210,14 @@ class Supervisor:
         session = self._session_of(agent_id)
         if session is not None:
             session.agent_changed(agent)
+
+    def approval_decided(self, approval: Mapping[str, Any]) -> None:
+        """A question was answered at the relay."""
+        self._machine.desk.decided(approval)
+
+    def commanded(self, command: Mapping[str, Any]) -> None:
+        """The relay asks something of this machine."""
+        self._commanded(command)
 
     def superseded(self, agent_id: str) -> None:
         """The conversation goes on elsewhere; here it stays without the relay."""

@@ -24,6 +24,10 @@ class ProviderNotFound(Exception):
     """No usable binary; the message says how to mend it."""
 
 
+class ArgumentsRefused(Exception):
+    """The arguments for the provider make no sense here; the message says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binary:
     """A provider's program as found on this machine."""
@@ -82,6 +86,33 @@ class LaunchPlan:
     """False for invocations that are no session (``codex login``): run untouched."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundPlan:
+    """How to start, or start again, a session without a terminal. One process, the *host*: it
+    listens on `socket`, lives as long as the conversation, and ends with everything it started
+    on SIGTERM."""
+
+    host: Command
+    socket: Path
+    """Under the session's folder; the adapter connects to it, again after each daemon restart."""
+    provider_session_id: str | None = None
+    """Known in advance; else the adapter discovers it."""
+    files: Mapping[Path, str] = field(default_factory=dict)
+    """Files to write (0600) before the start, all under the session's folder."""
+    approval_overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One thing that happened in a conversation, as `logs` and `attach` show it."""
+
+    at: str | None
+    """RFC 3339, where the provider recorded it."""
+    kind: Literal["user", "agent", "tool", "result", "notice"]
+    text: str
+    """As the provider recorded it: whoever shows it makes it fit for a terminal."""
+
+
 class Provider(Protocol):
     """What `relay_launchers.registry` holds for each provider."""
 
@@ -93,4 +124,24 @@ class Provider(Protocol):
 
     def plan(self, request: LaunchRequest) -> LaunchPlan:
         """Decide how to start it."""
+        ...
+
+
+class BackgroundProvider(Provider, Protocol):
+    """A provider whose sessions can run without a terminal."""
+
+    def plan_background(self, request: LaunchRequest, *, resume: str | None) -> BackgroundPlan:
+        """Decide how to start it; with `resume` the same conversation goes on. Raises
+        ArgumentsRefused for arguments that make no sense without a terminal."""
+        ...
+
+    def read_log(self, lines: Sequence[str]) -> list[LogEntry]:
+        """Entries of the provider's own record (JSON lines, possibly cut at both ends)."""
+        ...
+
+    def attach_command(
+        self, request: LaunchRequest, socket: Path, conversation: str
+    ) -> Command | None:
+        """The provider's own terminal on a running background session; None: it has none, the
+        log is followed instead."""
         ...

@@ -5,13 +5,13 @@ connection: it reports what it sees through `SessionPort` and carries out `push`
 runs on the daemon's one event loop, so no locks.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from relay_server.wire import AgentStatus, Priority, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Decision, Priority, Reachability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,75 @@ class Outcome(StrEnum):
     `find_evidence` before it offers the delivery again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A step with side effects that waits for a person."""
+
+    id: str
+    """The provider's own name of the question, stable over reconnects: asking again under the
+    same id is the same question."""
+    tool: str
+    """As the provider calls it: `Bash`, `apply_patch`."""
+    summary: str
+    """One line for people: the command, the files."""
+    input: Mapping[str, Any] = field(default_factory=dict)
+    """All of it, as the tool gets it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a person decided, or what follows from nobody doing so."""
+
+    decision: Decision
+    reason: str | None = None
+    """For the model, on a denial."""
+    for_session: bool = False
+    """The same step need not be asked about again in this session."""
+
+
+class WayState(StrEnum):
+    """What is known of one way into a session."""
+
+    UNTRIED = "untried"
+    """It is there; nothing went through it yet."""
+    PROVED = "proved"
+    FAILED = "failed"
+    """Tried, and no proof came: the next one is used."""
+    ABSENT = "absent"
+    """This provider, version or session does not have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One rung of a session's delivery ladder, for `doctor --session`."""
+
+    name: str
+    state: WayState
+    detail: str | None = None
+    proved_at: float | None = None
+    """Unix time of the latest proof that came this way."""
+
+
 class SessionPort(Protocol):
     """What the supervisor offers an adapter. All calls return at once and never raise."""
 
     key: str
     folder: Path
     cwd: Path
+
+    @property
+    def approval(self) -> ApprovalMode:
+        """The approval mode in force."""
+
+    def asked(self, ask: Ask) -> None:
+        """A step waits for a person: it is shown at the relay too, and whoever is first answers.
+        The relay's answer comes by `Adapter.answer`, unless `settled` is called before."""
+
+    def settled(self, ask_id: str) -> None:
+        """Nobody needs that answer any more: the terminal gave it, or the step is over."""
+
+    def records(self, transcript: Path) -> None:
+        """Where the provider records the conversation, for `logs` and `attach`."""
 
     def opened(
         self, provider_session_id: str, *, cwd: Path, meta: Mapping[str, Any] | None = None
@@ -96,3 +159,39 @@ class Adapter(Protocol):
 
     def outstanding(self, deliveries: list[Delivery]) -> None:
         """These were handed and lack proof (given at start, and after each change)."""
+
+    def answer(self, ask_id: str, answer: Answer) -> None:
+        """A question of this session has been answered; harmless when it is over already."""
+
+    def approval_changed(self, mode: ApprovalMode) -> None:
+        """The mode in force changed while the session runs."""
+
+    def ways(self) -> Sequence[Way]:
+        """The ladder, first way first."""
+
+
+class AdapterDefaults:
+    """An adapter of a provider without hooks, questions or more than one way in: inherit from it
+    and add `run`, `push` and `find_evidence`."""
+
+    async def hook(
+        self,
+        event: str,  # noqa: ARG002 - the protocol's signature
+        payload: Mapping[str, Any],  # noqa: ARG002
+        environment: Mapping[str, str],  # noqa: ARG002
+    ) -> Mapping[str, Any]:
+        """There are no hooks of ours."""
+        return {}
+
+    def outstanding(self, deliveries: list[Delivery]) -> None:
+        """Proof comes without being looked for."""
+
+    def answer(self, ask_id: str, answer: Answer) -> None:
+        """It asks nothing."""
+
+    def approval_changed(self, mode: ApprovalMode) -> None:
+        """It has no mode to change."""
+
+    def ways(self) -> Sequence[Way]:
+        """There is no ladder."""
+        return ()

@@ -14,19 +14,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from relay_agentd.adapters.base import Delivery, Outcome, SessionPort
+from relay_agentd.adapters.base import Answer, Delivery, Outcome, SessionPort, Way
 from relay_agentd.adapters.claude_session import ClaudeSession
 from relay_agentd.adapters.claude_transcript import TranscriptReader, changes, last_sighting
 from relay_agentd.adapters.claude_transport import Sent, ring, send_frames
 from relay_launchers.claude.envelope import frames
 from relay_launchers.claude.evidence import Sighting, sightings
-from relay_server.wire import AgentStatus, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Reachability
 
 PROOF_SECONDS: Final = 10.0
 """How long a session may rest without showing a delivery it was handed."""
@@ -148,6 +148,16 @@ class ClaudeAdapter:
             # The bell was heard: mail was taken.
             self._rung_at = None
         self._update_wanted()
+
+    def answer(self, ask_id: str, answer: Answer) -> None:
+        """A question of this session has been answered."""
+
+    def approval_changed(self, mode: ApprovalMode) -> None:
+        """The gate hook reads the mode file; nothing else has to know."""
+
+    def ways(self) -> Sequence[Way]:
+        """The ladder, first way first."""
+        return ()
 
     # --- ways in ---
 

@@ -11,14 +11,14 @@ message that carries its id. Runs on the daemon's event loop only.
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from websockets.exceptions import WebSocketException
 
-from relay_agentd.adapters.base import Delivery, Outcome, SessionPort
+from relay_agentd.adapters.base import Answer, Delivery, Outcome, SessionPort, Way
 from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused, connect
 from relay_agentd.adapters.codex_follower import Followed, Memory, ThreadFollower
 from relay_agentd.adapters.codex_history import holds
@@ -27,7 +27,7 @@ from relay_agentd.backoff import Backoff
 from relay_launchers.codex import protocol
 from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
 from relay_launchers.codex.protocol import JsonObject, ThreadStatus
-from relay_server.wire import Priority, Reachability
+from relay_server.wire import ApprovalMode, Priority, Reachability
 
 # The app-server is on this machine: it is there or it is gone.
 RECONNECT_FIRST_SECONDS = 0.05
@@ -100,6 +100,16 @@ class CodexAdapter:
     def outstanding(self, deliveries: list[Delivery]) -> None:
         """These were handed over and lack proof."""
         self._memory.unproved.update(delivery.id for delivery in deliveries)
+
+    def answer(self, ask_id: str, answer: Answer) -> None:
+        """A question of this session has been answered."""
+
+    def approval_changed(self, mode: ApprovalMode) -> None:
+        """The mode in force changed."""
+
+    def ways(self) -> Sequence[Way]:
+        """The ladder, first way first."""
+        return ()
 
     async def _serve(self, connection: CodexConnection, policy: ResumePolicy | None) -> None:
         follower = ThreadFollower(connection, self._port, self._memory, policy)

@@ -88,4 +88,28 @@ _INITIAL: Final = (
     """,
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_INITIAL,)
+# Sessions without a terminal of ours, and what the relay asks of this machine.
+_BACKGROUND: Final = (
+    "ALTER TABLE session ADD COLUMN kind TEXT NOT NULL DEFAULT 'terminal'",
+    "ALTER TABLE session ADD COLUMN prompt TEXT",
+    "ALTER TABLE session ADD COLUMN transcript TEXT",
+    "ALTER TABLE session ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE session ADD COLUMN retry_at REAL",
+    "ALTER TABLE session ADD COLUMN problem TEXT",
+    """
+    CREATE TABLE command (
+        id INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        agent_id TEXT,
+        input TEXT NOT NULL,
+        status TEXT NOT NULL,
+        session_key TEXT,
+        detail TEXT,
+        result TEXT,
+        reported TEXT NOT NULL,
+        received_at REAL NOT NULL
+    ) STRICT
+    """,
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_INITIAL, _BACKGROUND)

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,17 @@ from relay_agentd.process import ProcessId
 from relay_agentd.session_state import SessionState
 from relay_agentd.store.database import Database
 from relay_server.wire import ApprovalMode
+
+
+class SessionKind(StrEnum):
+    """Whose a session's processes are."""
+
+    TERMINAL = "terminal"
+    """A launcher's in a person's terminal (`run`): ended with it."""
+    BACKGROUND = "background"
+    """The daemon's own (`run --background`): started again when it dies."""
+    JOINED = "joined"
+    """A person's own (`install`, `mcp`): watched, never started or signalled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +53,22 @@ class SessionRow:
     exit_status: int | None = None
     opened_at: float
     ended_at: float | None = None
+    kind: SessionKind = SessionKind.TERMINAL
+    prompt: str | None = None
+    """What a background session begins with."""
+    transcript: Path | None = None
+    """The provider's own record of the conversation."""
+    restarts: int = 0
+    """How often a background session was started again since it last ran well."""
+    retry_at: float | None = None
+    problem: str | None = None
+    """Why it is in BACKOFF or FATAL, for people."""
 
     @property
     def processes(self) -> tuple[ProcessId, ...]:
         """What the daemon ends with the session (the launcher ends itself)."""
+        if self.kind is SessionKind.JOINED:
+            return ()
         return tuple(one for one in (self.provider_process, self.helper) if one is not None)
 
 
@@ -115,6 +139,12 @@ def _columns(row: SessionRow) -> dict[str, Any]:
         "exit_status": row.exit_status,
         "opened_at": row.opened_at,
         "ended_at": row.ended_at,
+        "kind": row.kind.value,
+        "prompt": row.prompt,
+        "transcript": str(row.transcript) if row.transcript else None,
+        "restarts": row.restarts,
+        "retry_at": row.retry_at,
+        "problem": row.problem,
     }
     columns.update({name: json.dumps(getattr(row, name)) for name in _LISTS})
     for name, column in _PROCESSES.items():
@@ -132,6 +162,7 @@ def _row(found: sqlite3.Row) -> SessionRow:
     }
     lists: dict[str, Any] = {name: tuple(json.loads(found[name])) for name in _LISTS}
     mode, socket = found["relay_approval"], found["helper_socket"]
+    transcript = found["transcript"]
     return SessionRow(
         key=found["key"],
         state=SessionState(found["state"]),
@@ -148,6 +179,12 @@ def _row(found: sqlite3.Row) -> SessionRow:
         exit_status=found["exit_status"],
         opened_at=found["opened_at"],
         ended_at=found["ended_at"],
+        kind=SessionKind(found["kind"]),
+        prompt=found["prompt"],
+        transcript=Path(transcript) if transcript else None,
+        restarts=found["restarts"],
+        retry_at=found["retry_at"],
+        problem=found["problem"],
         **lists,
         **processes,
     )

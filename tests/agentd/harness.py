@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.clock import monotonic
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
@@ -99,9 +100,10 @@ class DaemonParts:
             facts=lambda: {"hostname": "box"},
             heartbeat_seconds=0.5,
         )
+        self.desk = ApprovalDesk(self.client, self.link.has)
         transport = session.transport(needs_helper=needs_helper)
         self.supervisor = Supervisor(
-            Machine("box", url, self.store, self.link),
+            Machine("box", url, self.store, self.link, self.desk),
             self.paths,
             transports=lambda _: transport,
         )
@@ -111,7 +113,7 @@ class DaemonParts:
     async def __aenter__(self) -> Self:
         await self.supervisor.start()
         self._tasks = [
-            asyncio.create_task(self.link.run(self.supervisor, self.outbox.retry)),
+            asyncio.create_task(self.link.run(self.supervisor, self._connected)),
             asyncio.create_task(self.outbox.run()),
         ]
         return self
@@ -119,8 +121,13 @@ class DaemonParts:
     async def __aexit__(self, *_: object) -> None:
         await self.die()
 
+    def _connected(self) -> None:
+        self.outbox.retry()
+        self.desk.connected()
+
     async def die(self) -> None:
         """Stop everything where it stands."""
+        await self.desk.stop()
         await self.supervisor.stop()
         for task in self._tasks:
             task.cancel()

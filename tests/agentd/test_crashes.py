@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from relay_agentd.adapters.base import Delivery
+from relay_agentd.adapters.base import Ask, Delivery
 from relay_agentd.courier import Courier
 from relay_agentd.delivery import MailState
 from relay_agentd.store import Store
 from relay_agentd.store.database import Database
-from relay_server.wire import AgentStatus, Priority, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Priority, Reachability
 from tests.agentd.harness import KEY, until
-from tests.support.memory_session import MemoryAdapter, MemorySession, Way
+from tests.support.memory_session import How, MemoryAdapter, MemorySession
 
 AGENT = "box-memory-x-00000000"
 MESSAGES = 5
@@ -71,6 +71,19 @@ class _Port:
 
     def introduction(self) -> str:
         return ""
+
+    @property
+    def approval(self) -> ApprovalMode:
+        return ApprovalMode.OPEN
+
+    def asked(self, ask: Ask) -> None:
+        raise AssertionError
+
+    def settled(self, ask_id: str) -> None:
+        raise AssertionError
+
+    def records(self, transcript: Path) -> None:
+        raise AssertionError
 
     def status(self, status: AgentStatus, detail: str | None = None) -> None:
         """Nobody is told."""
@@ -148,14 +161,14 @@ async def _hear_bells(courier: Courier, adapter: MemoryAdapter, session: MemoryS
             )
 
 
-WAYS: list[Way] = ["at once", "breaks before", "breaks after", "bell"]
+WAYS: list[How] = ["at once", "breaks before", "breaks after", "bell"]
 
 
 @pytest.mark.parametrize("is_written", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("dies_at", range(14))
 @pytest.mark.parametrize("way", WAYS)
 def test_each_message_enters_the_context_once_whatever_write_was_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Way, dies_at: int, is_written: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: How, dies_at: int, is_written: bool
 ) -> None:
     session = MemorySession(way=way)
     with monkeypatch.context() as patched:

@@ -26,6 +26,12 @@ class _Listener:
     def agent_changed(self, agent_id: str, agent: Mapping[str, Any]) -> None:
         raise AssertionError
 
+    def approval_decided(self, approval: Mapping[str, Any]) -> None:
+        raise AssertionError
+
+    def commanded(self, command: Mapping[str, Any]) -> None:
+        raise AssertionError
+
     def superseded(self, agent_id: str) -> None:
         raise AssertionError
 

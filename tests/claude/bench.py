@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from relay_agentd.adapters.base import Delivery, Outcome
+from relay_agentd.adapters.base import Ask, Delivery, Outcome
 from relay_agentd.adapters.claude import ClaudeAdapter
-from relay_server.wire import AgentStatus, Priority, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Priority, Reachability
 
 T = TypeVar("T")
 
@@ -39,6 +39,9 @@ class Bench:
         self.outcomes: list[Outcome] = []
         self.proofs: dict[str, str] = {}
         self.losses: list[str] = []
+        self.asks: list[Ask] = []
+        self.settlements: list[str] = []
+        self.transcripts: list[Path] = []
         self._pending: deque[Delivery] = deque()
         self._handed: dict[str, Delivery] = {}
         self._offering = False
@@ -258,3 +261,6 @@ class _Port:
         self.opened, self.status = bench.opened, bench.status_
         self.reachable, self.proved, self.lost = bench.reachable, bench.proved, bench.lost
         self.ready, self.introduction = bench.ready, bench.introduction
+        self.approval = ApprovalMode.OPEN
+        self.asked, self.settled = bench.asks.append, bench.settlements.append
+        self.records = bench.transcripts.append

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from relay_agentd.adapters import claude
-from relay_agentd.adapters.base import Delivery, Outcome
+from relay_agentd.adapters.base import Ask, Delivery, Outcome
 from relay_agentd.adapters.claude import ClaudeAdapter
 from relay_agentd.adapters.claude_session import ClaudeSession
-from relay_server.wire import AgentStatus, Priority, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Priority, Reachability
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +54,19 @@ class Port:
 
     def ready(self) -> None:
         self.told.append(("ready",))
+
+    @property
+    def approval(self) -> ApprovalMode:
+        return ApprovalMode.OPEN
+
+    def asked(self, ask: Ask) -> None:
+        self.told.append(("asked", ask.id, ask.tool))
+
+    def settled(self, ask_id: str) -> None:
+        self.told.append(("settled", ask_id))
+
+    def records(self, transcript: Path) -> None:
+        """Not of interest here."""
 
     def names(self) -> list[str]:
         return [each[0] for each in self.told]

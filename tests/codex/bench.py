@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from relay_agentd.adapters.base import Delivery, Outcome
+from relay_agentd.adapters.base import Ask, Delivery, Outcome
 from relay_agentd.adapters.codex import CodexAdapter
-from relay_server.wire import AgentStatus, Priority, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Priority, Reachability
 from tests.support.wait import eventually
 
 
@@ -32,6 +32,10 @@ class RecordingPort:
     proofs: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     times_ready: int = 0
+    approval: ApprovalMode = ApprovalMode.OPEN
+    asks: list[Ask] = field(default_factory=list)
+    settlements: list[str] = field(default_factory=list)
+    transcripts: list[Path] = field(default_factory=list)
 
     def opened(
         self, provider_session_id: str, *, cwd: Path, meta: Mapping[str, Any] | None = None
@@ -56,6 +60,15 @@ class RecordingPort:
 
     def ready(self) -> None:
         self.times_ready += 1
+
+    def asked(self, ask: Ask) -> None:
+        self.asks.append(ask)
+
+    def settled(self, ask_id: str) -> None:
+        self.settlements.append(ask_id)
+
+    def records(self, transcript: Path) -> None:
+        self.transcripts.append(transcript)
 
     @property
     def is_idle(self) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from relay_agentd.adapters.base import Delivery, Outcome, SessionPort
+from relay_agentd.adapters.base import AdapterDefaults, Delivery, Outcome, SessionPort
 from relay_agentd.adapters.registry import Connection, Transport
+from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths
 from relay_agentd.process import ProcessId
@@ -29,7 +30,7 @@ from tests.mcp.support import SESSION
 from tests.support.relay_process import RelayProcess
 
 
-class DeafAdapter:
+class DeafAdapter(AdapterDefaults):
     """A provider that never takes mail: what arrives waits for `relay_inbox`."""
 
     def __init__(self, port: SessionPort, _connection: Connection) -> None:
@@ -44,14 +45,6 @@ class DeafAdapter:
 
     async def find_evidence(self, delivery: Delivery) -> bool | None:
         return False
-
-    async def hook(
-        self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
-    ) -> Mapping[str, Any]:
-        return {}
-
-    def outstanding(self, deliveries: list[Delivery]) -> None:
-        """It has none."""
 
 
 class DaemonParts:
@@ -71,7 +64,9 @@ class DaemonParts:
             heartbeat_seconds=30,
         )
         self.supervisor = Supervisor(
-            Machine("box", relay.url, self.store, self.link),
+            Machine(
+                "box", relay.url, self.store, self.link, ApprovalDesk(self.client, self.link.has)
+            ),
             Paths(config=folder, data=folder, state=folder, runtime=folder / "r"),
             transports=lambda _: Transport(DeafAdapter, needs_helper=False),
         )

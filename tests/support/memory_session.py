@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from relay_agentd.adapters.base import Delivery, Outcome, SessionPort
+from relay_agentd.adapters.base import AdapterDefaults, Answer, Delivery, Outcome, SessionPort
 from relay_agentd.adapters.registry import Connection, Transport
-from relay_server.wire import AgentStatus, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Reachability
 
-Way = Literal["at once", "not now", "bell", "breaks before", "breaks after"]
+How = Literal["at once", "not now", "bell", "breaks before", "breaks after"]
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class MemorySession:
     """The conversation."""
 
     id: str = "a-conversation"
-    way: Way = "at once"
+    way: How = "at once"
     proves: bool = True
     """Does it show what is in its context?"""
     context: list[Delivery] = field(default_factory=list)
@@ -49,7 +49,7 @@ class MemorySession:
             self.adapter.changed.set()
 
 
-class MemoryAdapter:
+class MemoryAdapter(AdapterDefaults):
     """The transport into a `MemorySession`."""
 
     def __init__(self, port: SessionPort, session: MemorySession) -> None:
@@ -58,6 +58,8 @@ class MemoryAdapter:
         self.rings = 0
         self._session = session
         self._outstanding: list[Delivery] = []
+        self.answers: dict[str, Answer] = {}
+        self.modes: list[ApprovalMode] = []
         session.adapter = self
 
     async def run(self) -> None:
@@ -111,6 +113,15 @@ class MemoryAdapter:
         """Look for these."""
         self._outstanding = deliveries
         self.changed.set()
+
+    def answer(self, ask_id: str, answer: Answer) -> None:
+        """Keeps it for the test."""
+        self.answers[ask_id] = answer
+        self.port.settled(ask_id)
+
+    def approval_changed(self, mode: ApprovalMode) -> None:
+        """Keeps it for the test."""
+        self.modes.append(mode)
 
     def _prove(self) -> None:
         if not self._session.proves:

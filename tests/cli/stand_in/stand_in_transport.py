@@ -1,15 +1,13 @@
 """The stand-in's transport: a session that has every message in its context at once."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
-from relay_agentd.adapters.base import Delivery, Outcome, SessionPort
+from relay_agentd.adapters.base import AdapterDefaults, Delivery, Outcome, SessionPort
 from relay_agentd.adapters.registry import Connection, Transport
 from relay_server.wire import AgentStatus, Reachability
 
 
-class StandInAdapter:
+class StandInAdapter(AdapterDefaults):
     """Registers the session under its key and takes whatever is pushed."""
 
     def __init__(self, port: SessionPort) -> None:
@@ -30,15 +28,6 @@ class StandInAdapter:
     async def find_evidence(self, delivery: Delivery) -> bool | None:
         """Nothing is ever in doubt."""
         return True
-
-    async def hook(
-        self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
-    ) -> Mapping[str, Any]:
-        """The stand-in has no hooks."""
-        return {}
-
-    def outstanding(self, deliveries: list[Delivery]) -> None:
-        """Nothing stays without proof."""
 
 
 def _build(port: SessionPort, _connection: Connection) -> StandInAdapter:
