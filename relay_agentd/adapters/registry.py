@@ -19,6 +19,11 @@ class Connection:
     """What an adapter is told about where its session can be reached."""
 
     helper_socket: Path | None
+    """Where the helper listens, or the host of a background session."""
+    is_background: bool = False
+    """There is no terminal: the adapter begins the conversation itself."""
+    conversation: str | None = None
+    """The one to go on with, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
