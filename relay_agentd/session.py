@@ -262,6 +262,12 @@ class Session:
         """That answer is not needed any more."""
         self._machine.desk.settle(ask_id, instance=self.key)
 
+    def troubled(self, problem: str | None) -> None:
+        """Why the session cannot work at present."""
+        if problem != self.row.problem:
+            log.warning("session %s: %s", self.key, problem or "it works again")
+            self.change(problem=problem)
+
     def records(self, transcript: Path) -> None:
         """Where the conversation is recorded."""
         if transcript != self.row.transcript:

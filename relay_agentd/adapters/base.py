@@ -111,6 +111,9 @@ class SessionPort(Protocol):
     def settled(self, ask_id: str) -> None:
         """Nobody needs that answer any more: the terminal gave it, or the step is over."""
 
+    def troubled(self, problem: str | None) -> None:
+        """Why the session cannot work at present, for people; None: it can."""
+
     def records(self, transcript: Path) -> None:
         """Where the provider records the conversation, for `logs` and `attach`."""
 

@@ -45,7 +45,13 @@ def _codex(port: SessionPort, connection: Connection) -> Adapter:
     from relay_agentd.adapters.codex import CodexAdapter
 
     assert connection.helper_socket is not None
-    return CodexAdapter(port, connection.helper_socket, client_version=__version__)
+    return CodexAdapter(
+        port,
+        connection.helper_socket,
+        client_version=__version__,
+        is_background=connection.is_background,
+        conversation=connection.conversation,
+    )
 
 
 BUILT_IN = {
