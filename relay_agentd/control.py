@@ -192,8 +192,9 @@ class ControlServer:
         starting = OpenRequest.parse(request, self._default_rig, SessionKind.BACKGROUND)
         given = _object(request, "environment")
         environment = {str(name): str(value) for name, value in given.items()}
-        session = await self._supervisor.start_background(starting, environment)
-        return {"key": session.key, "agentId": session.row.agent_id}
+        self._supervisor.begin_background(starting, environment)
+        session = await self._supervisor.background_started(starting.key)
+        return {"key": session.key, "agentId": session.row.agent_id, "problem": session.row.problem}
 
     async def _on_view(self, _connection: _Connection, request: Request) -> Answer:
         row = self._supervisor.find_row(str(request.get("target")))

@@ -140,25 +140,28 @@ class Supervisor:
             return folder
         return known.folder
 
-    async def start_background(
-        self, request: OpenRequest, environment: Mapping[str, str]
-    ) -> Session:
-        """A background session begins; returns when it runs and, if that does not take too long,
-        is on the relay. Said again with the same key it waits for the same session.
+    def begin_background(self, request: OpenRequest, environment: Mapping[str, str]) -> None:
+        """A background session begins; said again with the same key it is the same session.
 
-        Raises: ControlRefused, HostFailed.
+        Raises: ControlRefused.
         """
-        row = self._machine.store.sessions.find(request.key)
-        if row is None:
+        if self._machine.store.sessions.find(request.key) is None:
             transport = self._transports(request.provider)
             row = request.row(now())
             self._machine.store.sessions.add(row)
             self._hosts.begin(self._keep(row, transport), environment)
-        elif row.kind is not SessionKind.BACKGROUND or row.key not in self._sessions:
-            problem = row.problem or f"there was a session {row.key} already"
-            raise ControlRefused("session_ended", problem)
-        session = self.find(request.key)
-        await self._hosts.started(request.key)
+
+    async def background_started(self, key: str) -> Session:
+        """Wait until it runs and, if that does not take too long, is on the relay.
+
+        Raises: ControlRefused, HostFailed.
+        """
+        row = self._machine.store.sessions.find(key)
+        if row is None or row.kind is not SessionKind.BACKGROUND or key not in self._sessions:
+            problem = row.problem if row is not None else None
+            raise ControlRefused("session_ended", problem or f"session {key} has ended")
+        session = self.find(key)
+        await self._hosts.started(key)
         with suppress(TimeoutError):
             await asyncio.wait_for(session.known.wait(), _KNOWN_SECONDS)
         return session
