@@ -34,6 +34,10 @@ def _refusal(error: RelayRefused) -> str:
     suggestions = error.problem.get("suggestions")
     if suggestions:
         return f"{line}. Did you mean {' or '.join(map(str, suggestions[:3]))}?"
+    if error.code == "already_decided":
+        return f"{line}."
+    if error.code == "approval_not_found":
+        return f"{line}. `relay-agentd approvals` lists those that wait for an answer."
     if error.code == "agent_not_found":
         return f"{line}. `relay-agentd agents` lists who is there."
     fields = error.problem.get("errors")
