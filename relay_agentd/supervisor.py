@@ -163,7 +163,7 @@ class Supervisor:
         session = self.find(key)
         await self._hosts.started(key)
         with suppress(TimeoutError):
-            await asyncio.wait_for(session.known.wait(), _KNOWN_SECONDS)
+            await asyncio.wait_for(session.registered(), _KNOWN_SECONDS)
         return session
 
     def plan(self, key: str, told: Mapping[str, Any]) -> None:
