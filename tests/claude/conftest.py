@@ -123,3 +123,9 @@ def stage(cli: CliName, home: IsolatedHome, anthropic: StandInAnthropic) -> Iter
         for terminal in staged.terminals:
             terminal.close()
         staged.bench.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The daemon's loop is asyncio's."""
+    return "asyncio"

@@ -9,7 +9,7 @@ import pytest
 
 from relay_launchers.base import ApprovalMode, Binary, LaunchPlan, LaunchRequest
 from relay_launchers.claude.plan import ClaudeProvider
-from relay_launchers.claude.plugin_files import FAILSAFE
+from relay_launchers.claude.plugin_files import FAILSAFE, HOOK_PROGRAM
 
 FOLDER = Path("/run/relay/sessions/0123456789abcdef")
 SESSION_ID = "11111111-2222-4333-8444-555555555555"
@@ -244,11 +244,11 @@ def test_every_file_of_the_plugin_lies_in_the_sessions_folder_and_is_filled_in()
     hooks = json.loads(files[plugin / "hooks/hooks.json"])["hooks"]
     for event, (entry,) in hooks.items():
         (hook,) = entry["hooks"]
-        *before, program, event_name, mode, folder = [hook["command"], *hook["args"]]
-        assert Path(program).name == "hook.py"
-        assert [event_name, mode, folder] == [event, "guarded", str(FOLDER)]
         shell = ["/bin/sh", "-c", FAILSAFE] if event == "PreToolUse" else []
-        assert before == [*shell, "/opt/relay/bin/python", "-I", "-S"]
+        assert [hook["command"], *hook["args"]] == [
+            *(*shell, "/opt/relay/bin/python", "-I", "-S", str(HOOK_PROGRAM)),
+            *(event, "guarded", str(FOLDER)),
+        ]
 
 
 def test_a_path_with_quotes_and_backslashes_stays_valid_json(tmp_path: Path) -> None:
