@@ -43,6 +43,7 @@ class Bench:
         self.asks: list[Ask] = []
         self.settlements: list[str] = []
         self.transcripts: list[Path] = []
+        self.troubles: list[str | None] = []
         self._pending: deque[Delivery] = deque()
         self._handed: dict[str, Delivery] = {}
         self._offering = False
@@ -292,6 +293,7 @@ class _Port:
         self._bench = bench
         self.asked, self.settled = bench.asks.append, bench.settlements.append
         self.records = bench.transcripts.append
+        self.troubled = bench.troubles.append
 
     @property
     def approval(self) -> ApprovalMode:
