@@ -140,9 +140,10 @@ class Session:
         self.adapter = self.courier = None
 
     async def registered(self) -> None:
-        """Return when the relay knows the agent."""
+        """Return when the agent is known, also to the relay if that can be reached."""
+        link = self._machine.link
         await self.known.wait()
-        while self.row.agent_id is None or not self._machine.link.serves(self.row.agent_id):
+        while link.problem is None and not link.serves(self.row.agent_id or ""):
             await asyncio.sleep(_POLL_SECONDS)
 
     async def suspend(self) -> None:

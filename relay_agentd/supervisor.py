@@ -61,7 +61,7 @@ class Supervisor:
         self._hosts = Hosts(
             paths,
             end=self.end,
-            gave_up=self._gave_up,
+            gave_up=lambda key: self._sessions.pop(key, None),
             providers=providers,
             patience=patience,
         )
@@ -318,9 +318,6 @@ class Supervisor:
         finally:
             leaving.cancel()
             self._sessions.pop(key, None)
-
-    def _gave_up(self, key: str) -> None:
-        self._sessions.pop(key, None)
 
     def _forget(self, target: str) -> bool:
         """A session that was given up is shown no more; False when it is none."""
