@@ -29,6 +29,7 @@ from relay_agentd.relay_calls import Call
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_stream import RECONNECT
 from relay_agentd.session_log import read_tail, render
+from relay_agentd.session_state import LIVE
 from relay_agentd.store import Store
 from relay_agentd.store.commands import ENDED, CommandRow, CommandState
 from relay_agentd.supervisor import Supervisor
@@ -251,6 +252,8 @@ class Commands:
             raise ControlRefused("no_record", "this session has no record that can be read here")
 
         def read() -> list[str]:
+            if session.state in LIVE and not transcript.exists():
+                return []  # its first turn is still to come
             provider: Any = self._providers(session.provider)
             entries = read_tail(transcript, provider, count)
             return [line for entry in entries for line in render(entry)][-count:]
