@@ -16,7 +16,7 @@ To the daemon, one JSON object a line:
     {"type": "bridge_taken", "uuid"}   the message will be written to Claude Code, once
     {"type": "bridge_shown", "uuid"}   it is in the conversation
     {"type": "bridge_turn", "turn", "problem": TEXT|null}
-    and Claude Code's own control_request, control_cancel_request and control_response
+    and Claude Code's own control_request and control_cancel_request
 
 From the daemon: what Claude Code takes on its stdin. A user message whose uuid was taken before,
 and an answer to a question that does not wait any more, go no further.

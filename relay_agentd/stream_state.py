@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-OPEN_QUESTIONS: Final = 32 * 1024 * 1024
+OPEN_QUESTIONS: Final = 8 * 1024 * 1024
 """So many bytes of questions may wait for an answer; the next one is denied."""
 REMEMBERED: Final = 1000
 """Messages on the way into a session at once are a handful."""
@@ -97,8 +97,6 @@ class Session:
                 told, answered = self._asked(message, line + b"\n")
             case "control_cancel_request":
                 self._questions.pop(str(message.get("request_id")), None)
-                told = [line + b"\n"]
-            case "control_response":
                 told = [line + b"\n"]
             case "user":
                 told = self._showed(message)
