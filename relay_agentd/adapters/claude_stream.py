@@ -178,6 +178,8 @@ class ClaudeStreamAdapter:
             self._turn_runs = message.get("turn") == "busy"
             problem = message.get("problem")
             self._problem = problem if isinstance(problem, str) else None
+            if not self._turn_runs:
+                self._port.troubled(self._problem)
             self._tell_status()
         elif kind == "control_request":
             self._asked(message)

@@ -54,6 +54,8 @@ class Background:
             before.control,
             lambda port: ClaudeStreamAdapter(port, self.socket),
         )
+        # The ids of deliveries are unique for ever.
+        self.stage.bench._count = before._count
 
     def restart_daemon(self) -> None:
         """Another daemon takes over."""
@@ -194,12 +196,12 @@ def test_a_killed_session_leaves_nothing_and_goes_on_where_it_was(
     background: Background, victim: str
 ) -> None:
     stage, bench = background.stage, background.bench
-    conversation = background.start("open", arguments=["--permission-mode", "acceptEdits"])
+    conversation = background.start("guarded")
     background.ask_model("remember the word apple [[say: I will]]")
-    bench.deliver("go [[shell: sleep 20 && mkdir made]] [[say: done]]", is_mail=False)
+    bench.deliver("go [[shell: mkdir made && sleep 20]] [[say: done]]", is_mail=False)
     (ask,) = eventually(lambda: bench.asks, 20)
     bench.answer(ask, Decision.ALLOW)
-    eventually(lambda: bench.status is AgentStatus.BUSY)
+    eventually((stage.home.project / "made").exists, 20)
     lost = bench.deliver(bench.mail(3, "are you there? [[say: yes]]"))
     eventually(lambda: lost in bench._handed)
 
@@ -208,7 +210,7 @@ def test_a_killed_session_leaves_nothing_and_goes_on_where_it_was(
     host.wait(10)
     background.expect_nothing_left()
 
-    assert background.start(resume=conversation) == conversation
+    assert background.start("guarded", resume=conversation) == conversation
     assert [each for each, _ in bench.opens] == [conversation, conversation]
     eventually(lambda: lost in bench.proofs, 20)
     eventually(lambda: bench.status is AgentStatus.IDLE)
