@@ -77,7 +77,7 @@ def _assistant(entry: Entry) -> Iterator[LogEntry]:
 
 def _system(entry: Entry) -> Iterator[LogEntry]:
     content = entry.get("content")
-    if entry.get("subtype") in _TOLD and isinstance(content, str) and content:
+    if str(entry.get("subtype")) in _TOLD and isinstance(content, str) and content:
         yield _entry(entry, "notice", content)
 
 
