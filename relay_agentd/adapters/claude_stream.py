@@ -27,6 +27,7 @@ from relay_agentd.adapters.claude_session import ClaudeSession
 from relay_agentd.adapters.claude_stream_link import Message, StreamLink
 from relay_launchers.claude import stream
 from relay_launchers.claude.background import permission_mode
+from relay_launchers.claude.summary import summarize
 from relay_server.wire import AgentStatus, ApprovalMode, Decision, Reachability
 
 TAKEN_SECONDS: Final = 10.0
@@ -261,9 +262,7 @@ class ClaudeStreamAdapter:
         tool, tool_input = str(asked.get("tool_name")), asked.get("input")
         given = tool_input if isinstance(tool_input, dict) else {}
         self._tell_status()
-        self._port.asked(
-            Ask(id=ask_id, tool=tool, summary=stream.summary(tool, given), input=given)
-        )
+        self._port.asked(Ask(id=ask_id, tool=tool, summary=summarize(tool, given), input=given))
 
     def _withdrawn(self, ask_id: str) -> None:
         """The step is over without an answer: interrupted, or its turn broke off."""

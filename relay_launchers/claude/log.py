@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from relay_launchers.base import LogEntry
-from relay_launchers.claude.stream import summary
+from relay_launchers.claude.summary import summarize
 
 _INTERRUPTED: Final = "[Request interrupted by user"
 # System lines worth a word; most others count hooks and milliseconds.
@@ -72,7 +72,8 @@ def _assistant(entry: Entry) -> Iterator[LogEntry]:
         elif block.get("type") == "tool_use":
             tool_input = block.get("input")
             given = tool_input if isinstance(tool_input, dict) else {}
-            yield _entry(entry, "tool", summary(str(block.get("name")), given))
+            tool = str(block.get("name"))
+            yield _entry(entry, "tool", f"{tool}: {summarize(tool, given)}")
 
 
 def _system(entry: Entry) -> Iterator[LogEntry]:

@@ -8,11 +8,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final
-
-_ONE_LINE: Final = 300
-# The field of a tool's input that says most about a call, the first one that is there.
-_TELLING: Final = ("command", "file_path", "notebook_path", "url", "query", "pattern", "prompt")
+from typing import Any
 
 
 def delivery_uuid(delivery_id: str) -> str:
@@ -91,15 +87,6 @@ def mode_line(identifier: str, mode: str) -> dict[str, Any]:
     """Change the permission mode of the running session."""
     request = {"subtype": "set_permission_mode", "mode": mode}
     return {"type": "control_request", "request_id": identifier, "request": request}
-
-
-def summary(tool: str, tool_input: Mapping[str, Any]) -> str:
-    """One line for people about a call."""
-    told = next((tool_input[name] for name in _TELLING if tool_input.get(name)), None)
-    text = told if isinstance(told, str) else json.dumps(dict(tool_input), ensure_ascii=False)
-    line = " ".join(text.split())
-    short = line if len(line) <= _ONE_LINE else line[: _ONE_LINE - 1] + "…"
-    return f"{tool}: {short}"
 
 
 def _response(request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:

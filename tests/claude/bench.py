@@ -46,6 +46,7 @@ class Bench:
         self.outcomes: list[Outcome] = []
         self.proofs: dict[str, str] = {}
         self.losses: list[str] = []
+        self.approval = ApprovalMode.OPEN
         self.asks: list[Ask] = []
         self.settlements: list[str] = []
         self.transcripts: list[Path] = []
@@ -71,13 +72,9 @@ class Bench:
         future: Future[T] = asyncio.run_coroutine_threadsafe(waited(), self._loop)
         return future.result(15)
 
-    def answer(self, ask: Ask, decision: Decision, **more: Any) -> None:
-        """What a person said."""
-        answer = Answer(decision=decision, **more)
-        self._loop.call_soon_threadsafe(self._adapter.answer, ask.id, answer)
-
     def change_approval(self, mode: ApprovalMode) -> None:
         """The mode is changed at the relay, as the session would be told."""
+        self.approval = mode
         (self.folder / "mode").write_text(mode.value)
         self._loop.call_soon_threadsafe(self._adapter.approval_changed, mode)
 
@@ -108,6 +105,18 @@ class Bench:
     def events(self, name: str) -> list[Mapping[str, Any]]:
         """The payloads of all hooks of this name so far."""
         return [payload for event, payload in list(self.hooks) if event == name]
+
+    def ask_about(self, part: str) -> Ask | None:
+        """The newest question whose summary holds this text, while nobody has answered it."""
+        for ask in reversed(self.asks):
+            if part in ask.summary and ask.id not in self.settlements:
+                return ask
+        return None
+
+    def decide(self, ask: Ask, decision: str, reason: str | None = None, **more: Any) -> None:
+        """A person answers at the relay."""
+        answer = Answer(decision=Decision(decision), reason=reason, **more)
+        self._loop.call_soon_threadsafe(self._adapter.answer, ask.id, answer)
 
     def stop_answering(self) -> None:
         """The daemon dies: its socket is gone."""
@@ -217,7 +226,8 @@ class Bench:
         try:
             line = await reader.readline()
             if line:
-                await self._answer(json.loads(line), reader, writer)
+                with suppress(ConnectionError):
+                    await self._answer(json.loads(line), reader, writer)
         finally:
             writer.close()
             with suppress(OSError):
@@ -231,9 +241,7 @@ class Bench:
         answer: dict[str, Any] = {"ok": True}
         if request["op"] == "hook":
             self.hooks.append((request["event"], request["payload"]))
-            answer["output"] = await self._adapter.hook(
-                request["event"], request["payload"], request["environment"]
-            )
+            answer["output"] = await self._hook(request, reader)
         elif request["op"] == "bell":
             self.hooks.append(("bell", request))
             answer["text"] = self._take_mail()
@@ -241,6 +249,22 @@ class Bench:
         await writer.drain()
         if request["op"] == "mcp":
             await self._speak_mcp(reader, writer)
+
+    async def _hook(
+        self, request: Mapping[str, Any], reader: asyncio.StreamReader
+    ) -> Mapping[str, Any]:
+        """As the control socket does it: a hook that hangs up is told of."""
+        payload, environment = request["payload"], request["environment"]
+        work = self._loop.create_task(self._adapter.hook(request["event"], payload, environment))
+        gone = self._loop.create_task(reader.read(1))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await self._adapter.hook("HungUp", payload, environment)
+            return await work
+        finally:
+            work.cancel()
+            gone.cancel()
 
     async def _speak_mcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Enough of an MCP server for one tool."""
@@ -279,7 +303,11 @@ class _Port:
         self.opened, self.status = bench.opened, bench.status_
         self.reachable, self.proved, self.lost = bench.reachable, bench.proved, bench.lost
         self.ready, self.introduction = bench.ready, bench.introduction
-        self.approval = ApprovalMode.OPEN
+        self._bench = bench
         self.asked, self.settled = bench.asks.append, bench.settlements.append
         self.records = bench.transcripts.append
         self.troubled = bench.troubles.append
+
+    @property
+    def approval(self) -> ApprovalMode:
+        return self._bench.approval

@@ -332,7 +332,7 @@ async def test_what_died_with_the_host_and_is_in_the_transcript_is_proved(
 async def test_a_question_waits_for_the_relay_and_its_answer_goes_back(world: World) -> None:
     async with world.running():
         world.host.say(**QUESTION)
-        await world.told("asked", "q-1", "Bash", "Bash: touch it")
+        await world.told("asked", "q-1", "Bash", "touch it")
         assert world.port.of("status")[-1] == (AgentStatus.WAITING, "Bash")
 
         world.adapter.answer("q-1", Answer(decision=Decision.ALLOW))
@@ -376,7 +376,7 @@ async def test_what_is_allowed_for_the_session_is_asked_once_until_the_mode_chan
 
         world.adapter.approval_changed(ApprovalMode.GUARDED)
         world.host.say(**{**QUESTION, "request_id": "q-3"})
-        await world.told("asked", "q-3", "Bash", "Bash: touch it")
+        await world.told("asked", "q-3", "Bash", "touch it")
 
 
 async def test_an_open_question_is_asked_again_under_its_name_after_a_new_connection(

@@ -14,7 +14,7 @@ from relay_agentd.adapters.claude_stream import ClaudeStreamAdapter
 from relay_launchers.base import ApprovalMode as Mode
 from relay_launchers.base import LaunchRequest
 from relay_launchers.claude.plan import ClaudeProvider
-from relay_server.wire import AgentStatus, ApprovalMode, Decision
+from relay_server.wire import AgentStatus, ApprovalMode
 from tests.claude.bench import INTRODUCTION, Bench
 from tests.claude.conftest import PIPE, Stage
 from tests.support.processes import expect_none
@@ -147,7 +147,7 @@ def test_mail_enters_a_running_turn_once_across_a_restart_of_the_daemon(
     background.restart_daemon()
     (again,) = eventually(lambda: background.bench.asks)
     assert background.bench.status is AgentStatus.WAITING
-    background.bench.answer(again, Decision.ALLOW)
+    background.bench.decide(again, "allow")
     delivery = background.bench.deliver(background.bench.mail(2, "while you work"))
 
     eventually(lambda: delivery in background.bench.proofs, 15)
@@ -174,14 +174,14 @@ def test_guarded_asks_the_relay_once_for_each_step_and_does_what_it_says(
 
     delivery = step("no")
     asked(1)
-    assert bench.asks[0].summary == "Bash: touch no"
-    bench.answer(bench.asks[0], Decision.DENY, reason="not on a Sunday")
+    assert bench.asks[0].summary == "touch no"
+    bench.decide(bench.asks[0], "deny", reason="not on a Sunday")
     over(delivery)
     assert "not on a Sunday" in background.stage.answers()[-1]
 
     delivery = step("yes")
     asked(2)
-    bench.answer(bench.asks[1], Decision.ALLOW, for_session=True)
+    bench.decide(bench.asks[1], "allow", for_session=True)
     over(delivery)
     over(step("yes"))
 
@@ -200,7 +200,7 @@ def test_a_killed_session_leaves_nothing_and_goes_on_where_it_was(
     background.ask_model("remember the word apple [[say: I will]]")
     bench.deliver("go [[shell: mkdir made && sleep 20]] [[say: done]]", is_mail=False)
     (ask,) = eventually(lambda: bench.asks, 20)
-    bench.answer(ask, Decision.ALLOW)
+    bench.decide(ask, "allow")
     eventually((stage.home.project / "made").exists, 20)
     lost = bench.deliver(bench.mail(3, "are you there? [[say: yes]]"))
     eventually(lambda: lost in bench._handed)
