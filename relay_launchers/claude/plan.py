@@ -7,19 +7,24 @@ option, because Claude Code's list options (``--allowedTools``) would swallow a 
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from relay_launchers.base import (
     ApprovalMode,
+    BackgroundPlan,
     Binary,
     Command,
     LaunchPlan,
     LaunchRequest,
+    LogEntry,
 )
 from relay_launchers.claude.arguments import Arguments, parse_arguments
+from relay_launchers.claude.background import background_plan, check_arguments
 from relay_launchers.claude.bypass import may_bypass
 from relay_launchers.claude.find import find_claude
+from relay_launchers.claude.log import read_log
 from relay_launchers.claude.plugin_files import render_plugin
 from relay_launchers.discovery import version_numbers
 from relay_launchers.environment import session_environment
@@ -88,6 +93,32 @@ class ClaudeProvider:
             ),
             approval_overrides=arguments.approval_overrides,
         )
+
+    def plan_background(self, request: LaunchRequest, *, resume: str | None) -> BackgroundPlan:
+        """Decide how to start it without a terminal. Raises ArgumentsRefused."""
+        arguments = parse_arguments(request.arguments)
+        check_arguments(arguments)
+        return background_plan(
+            request,
+            arguments,
+            resume=resume,
+            approval_flags=_approval_flags(request.approval, arguments, request.binary),
+            environment=_environment(request, arguments),
+            new_session_id=self._new_session_id,
+        )
+
+    def read_log(self, lines: Sequence[str]) -> list[LogEntry]:
+        """Entries of a transcript."""
+        return read_log(lines)
+
+    def attach_command(
+        self,
+        request: LaunchRequest,  # noqa: ARG002 - the protocol's signature
+        socket: Path,  # noqa: ARG002
+        conversation: str,  # noqa: ARG002
+    ) -> Command | None:
+        """Its terminal cannot join a session that runs: the log is followed."""
+        return None
 
 
 def _approval_flags(
