@@ -36,6 +36,12 @@ NO_BACKGROUND_VARIABLE: Final = "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"
 # `default` is called `manual` there; in between both names may be right, and `default` was
 # still taken by 2.1.330.
 _MANUAL_SINCE: Final = (2, 1, 330)
+# Behind the gate a second line, for tools that the person's own settings may allow. Bash, which also
+# reads, and other MCP servers are the gate's alone: a rule against them would be one against ours.
+_NOT_READING: Final = (
+    *("Edit", "Write", "NotebookEdit", "WebFetch", "WebSearch", "Agent", "Task", "Workflow"),
+    *("Monitor", "CronCreate", "EnterWorktree"),
+)
 # A project's own settings could switch hooks off, and the gate with them; these stand above those.
 _GATE_SETTINGS: Final = '{"disableAllHooks": false}'
 # Started from inside another session (its shell tool), this one would be taken for that one.
@@ -128,7 +134,7 @@ def _approval_flags(
     person's own; a permission mode the person wrote replaces ours."""
     flags: list[str] = []
     if approval == "read-only":
-        flags += ["--disallowedTools", "Edit", "Write", "NotebookEdit"]
+        flags += ["--disallowedTools", *_NOT_READING]
         flags += ["--allowedTools", "Read", "Grep", "Glob", RELAY_TOOLS]
     else:
         flags += ["--allowedTools", RELAY_TOOLS]
