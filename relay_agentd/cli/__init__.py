@@ -44,6 +44,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
     },
     "Machinery": {
         "demo": "relay_agentd.cli.demo",
+        "join": "relay_agentd.cli.join",
         "up": "relay_agentd.cli.background",
         "down": "relay_agentd.cli.background",
         "serve": "relay_agentd.cli.serve",
