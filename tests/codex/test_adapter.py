@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import pytest
 
 from relay_agentd.adapters.base import Outcome
-from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
+from relay_launchers.codex.policy import POLICY_FILE, SessionPolicy
 from relay_server.wire import AgentStatus, Priority, Reachability
 from tests.codex.bench import Attached, RecordingPort, a_delivery
 from tests.codex.scripted_server import THREAD, HangUp, ScriptedServer, ServerError
@@ -317,7 +317,9 @@ def test_a_refused_message_is_offered_again_later(
 def test_a_resumed_thread_gets_its_policy_before_any_message(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
-    policy = ResumePolicy(approval="never", sandbox="read-only")
+    policy = SessionPolicy(
+        mode="read-only", approval="never", sandbox="workspace-write", is_own=True, is_resumed=True
+    )
     (tmp_path / POLICY_FILE).write_text(policy.to_text())
     with Attached(a_port(tmp_path), tmp_path / "as.sock") as running:
         eventually(lambda: server.connections and server.asked("thread/loaded/list"))
@@ -328,7 +330,7 @@ def test_a_resumed_thread_gets_its_policy_before_any_message(
     methods = [each.get("method") for each in server.received]
     assert methods.index("thread/settings/update") < methods.index("thread/queue/add")
     assert server.asked("thread/settings/update") == [
-        {"threadId": "thread-1", **policy.thread_settings()}
+        {"threadId": "thread-1", **policy.settings("read-only")}
     ]
 
 
