@@ -37,6 +37,11 @@ _MODES: dict[ApprovalMode, base.ApprovalMode] = {
 log = logging.getLogger(__name__)
 
 
+def mode_of(port: SessionPort) -> base.ApprovalMode:
+    """The mode in force, in the launchers' words."""
+    return _MODES[port.approval]
+
+
 class PolicyKeeper:
     """One connection's; see the module."""
 
@@ -57,7 +62,7 @@ class PolicyKeeper:
         policy = self._policy
         if policy is None:
             return
-        mode = policy.in_force(_MODES[self._port.approval])
+        mode = policy.in_force(mode_of(self._port))
         before = self._welcomed.mode(thread.id)
         if before == mode:
             return
@@ -68,7 +73,7 @@ class PolicyKeeper:
             await self._set(thread.id, policy.settings(mode))
             if policy.must_break_off(before, mode):
                 await self._break_off(thread.id, mode)
-        if policy.in_force(_MODES[self._port.approval]) == mode:
+        if policy.in_force(mode_of(self._port)) == mode:
             self._welcomed.set_mode(thread.id, mode)
 
     async def _set(self, thread_id: str, settings: JsonObject) -> None:

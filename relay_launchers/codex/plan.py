@@ -15,13 +15,22 @@ What may be undone by the person's own words behind `--` stands before them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from relay_launchers.base import Binary, Command, LaunchPlan, LaunchRequest
+from relay_launchers.base import (
+    BackgroundPlan,
+    Binary,
+    Command,
+    LaunchPlan,
+    LaunchRequest,
+    LogEntry,
+)
 from relay_launchers.codex.arguments import SETTABLE, Arguments, parse_arguments
+from relay_launchers.codex.background import attach_command, parse_background
 from relay_launchers.codex.find import find_codex
 from relay_launchers.codex.policy import MODES, POLICY_FILE, PROFILE, SessionPolicy
+from relay_launchers.codex.rollout import read_rollout
 from relay_launchers.codex.tools import gate_servers, has_allowing_rules
 from relay_launchers.environment import session_environment, session_marks
 
@@ -55,7 +64,8 @@ class CodexProvider:
         socket = request.folder / SOCKET_NAME
         address = f"unix://{socket}"
         environment = session_environment(request)
-        server = (program, "app-server", "--listen", address, *_server_options(request, arguments))
+        options = _server_options(request, arguments, has_policy=bool(arguments.subcommand))
+        server = (program, "app-server", "--listen", address, *options)
         terminal = (program, "--remote", address, *_terminal_options(request, arguments))
         return LaunchPlan(
             provider=Command(argv=terminal, environment=environment, cwd=request.cwd),
@@ -66,8 +76,37 @@ class CodexProvider:
             approval_overrides=tuple(arguments.overrides),
         )
 
+    def plan_background(self, request: LaunchRequest, *, resume: str | None) -> BackgroundPlan:  # noqa: ARG002 - the adapter resumes
+        """The app-server alone. Raises ArgumentsRefused."""
+        arguments, models = parse_background(request.arguments)
+        socket = request.folder / SOCKET_NAME
+        options = _server_options(request, arguments, has_policy=True)
+        for model in models:
+            options += _setting("model", model)
+        program = str(request.binary.path)
+        return BackgroundPlan(
+            host=Command(
+                argv=(program, "app-server", "--listen", f"unix://{socket}", *options),
+                environment=session_environment(request),
+                cwd=request.cwd,
+            ),
+            socket=socket,
+            files={request.folder / POLICY_FILE: _policy(request, arguments).to_text()},
+            approval_overrides=tuple(arguments.overrides),
+        )
 
-def _server_options(request: LaunchRequest, arguments: Arguments) -> list[str]:
+    def read_log(self, lines: Sequence[str]) -> list[LogEntry]:
+        """Entries of a rollout file."""
+        return read_rollout(lines)
+
+    def attach_command(
+        self, request: LaunchRequest, socket: Path, conversation: str
+    ) -> Command | None:
+        """The real terminal on the same thread."""
+        return attach_command(request, socket, conversation)
+
+
+def _server_options(request: LaunchRequest, arguments: Arguments, *, has_policy: bool) -> list[str]:
     options = [*_relay_tools(request), *_profile(request)]
     if request.approval != "open":
         options += gate_servers(request, _cwd(request, arguments), arguments.for_server)
@@ -77,7 +116,7 @@ def _server_options(request: LaunchRequest, arguments: Arguments) -> list[str]:
     policy = _policy(request, arguments)
     if policy.reviewer == "user":
         options += _setting("approvals_reviewer", "user")
-    if arguments.subcommand:
+    if has_policy:
         # Holds a turn back that starts before the adapter has set the policy, and serves /new.
         options += _setting("approval_policy", policy.approval)
         options += _setting("sandbox_mode", policy.sandbox)

@@ -75,18 +75,27 @@ class SessionPolicy:
 
     def settings(self, mode: ApprovalMode) -> dict[str, Any]:
         """As `thread/settings/update` takes them."""
-        approval, sandbox, reviewer = self.approval, self.sandbox, self.reviewer
-        if mode != self.mode:
-            approval, sandbox = MODES[mode]
-            reviewer = "user"
-        settings: dict[str, Any] = {"approvalPolicy": approval}
+        approval, sandbox, reviewer = self._words(mode)
+        settings: dict[str, Any] = {"approvalPolicy": approval, **reviewer}
         if self._is_confined(mode):
-            settings["permissions"] = PROFILE
-        else:
-            settings["sandboxPolicy"] = {"type": _SANDBOX_TYPES[sandbox]}
-        if reviewer is not None:
-            settings["approvalsReviewer"] = reviewer
-        return settings
+            return {**settings, "permissions": PROFILE}
+        return {**settings, "sandboxPolicy": {"type": _SANDBOX_TYPES[sandbox]}}
+
+    def thread_options(self, mode: ApprovalMode) -> dict[str, Any]:
+        """As `thread/start` and `thread/resume` take them."""
+        mode = self.in_force(mode)
+        approval, sandbox, reviewer = self._words(mode)
+        options: dict[str, Any] = {"approvalPolicy": approval, **reviewer}
+        if self._is_confined(mode):
+            return {**options, "permissions": PROFILE}
+        return {**options, "sandbox": sandbox}
+
+    def _words(self, mode: ApprovalMode) -> tuple[str, str, dict[str, str]]:
+        """Approval, sandbox and, where somebody has to be named, who reviews."""
+        if mode != self.mode:
+            return *MODES[mode], {"approvalsReviewer": "user"}
+        reviewer = {} if self.reviewer is None else {"approvalsReviewer": self.reviewer}
+        return self.approval, self.sandbox, reviewer
 
     def to_text(self) -> str:
         """The file's content."""

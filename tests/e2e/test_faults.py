@@ -17,7 +17,6 @@ import pytest
 
 from tests.e2e.faults import Cell, Component, Fault, Outcome, State, all_cells, spread_cells
 from tests.e2e.stack import Session, Stack, tool
-from tests.support.processes import describe
 from tests.support.providers import find_cli
 from tests.support.wait import eventually
 
@@ -27,6 +26,7 @@ _IS_FULL = os.environ.get("AGENT_RELAY_TEST_FAULTS") == "all"
 _STOP_SECONDS = 30.0 if _IS_FULL else 5.0
 _GONE_SECONDS = 5.0
 _SIGNALS = {Fault.EXIT: signal.SIGINT, Fault.TERM: signal.SIGTERM, Fault.KILL: signal.SIGKILL}
+_UNASKED = ("--permission-mode", "default", "--allowedTools", "Bash")
 # Ctrl-C is the provider's: a launcher that gets it alone leaves it alone.
 _LAUNCHER_EXIT = signal.SIGHUP
 
@@ -94,7 +94,7 @@ def _set(stack: Stack, cell: Cell) -> _Scene:
     """A session in its cell's state, which has had one message."""
     is_guarded = cell.state is State.WAITING
     # Only with these does Claude Code run a command without a dialog.
-    unasked = () if cell.cli == "codex" or is_guarded else ("--allowedTools", "Bash")
+    unasked = () if cell.cli == "codex" or is_guarded else _UNASKED
     mode = ("--approval", "guarded" if is_guarded else "open")
     session = stack.session(cell.cli, *unasked, options=mode)
     before = stack.send(session.id, "before")
@@ -104,9 +104,10 @@ def _set(stack: Stack, cell: Cell) -> _Scene:
     shell = "shellesc" if cell.cli == "codex" and is_guarded else "shell"
     if cell.state is State.BUSY:
         session.terminal.submit(
-            f"[[{shell}: until test -e go; do sleep 0.1; done; touch made]] [[say: finished]]"
+            f"[[{shell}: touch begun; until test -e go; do sleep 0.1; done; touch made]]"
+            " [[say: finished]]"
         )
-        eventually(lambda: "until test -e go" in describe(stack.of_sessions()), 30)
+        eventually((stack.home.project / "begun").exists, 30, message=session.terminal.screen)
         eventually(lambda: stack.agent(session.id)["status"] == "busy", 20)
     elif cell.state is State.WAITING:
         session.terminal.submit(f"[[{shell}: touch made]] [[say: finished]]")
