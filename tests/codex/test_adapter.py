@@ -8,7 +8,7 @@ import pytest
 
 from relay_agentd.adapters.base import Outcome
 from relay_launchers.codex.policy import POLICY_FILE, SessionPolicy
-from relay_server.wire import AgentStatus, Priority, Reachability
+from relay_server.wire import Priority, Reachability
 from tests.codex.bench import Attached, RecordingPort, a_delivery
 from tests.codex.scripted_server import THREAD, HangUp, ScriptedServer, ServerError
 from tests.support.wait import eventually
@@ -241,23 +241,6 @@ def test_a_message_between_queue_and_turn_is_not_taken_for_lost(
     on_thread(server, attached)
 
     assert attached.find_evidence(a_delivery(1, "hello")) is True
-
-
-def test_requests_of_the_server_are_left_to_the_terminal(
-    server: ScriptedServer, attached: Attached
-) -> None:
-    on_thread(server, attached)
-
-    server.ask("item/commandExecution/requestApproval", threadId="thread-1", command="rm -r .")
-    server.tell(
-        "thread/status/changed",
-        threadId="thread-1",
-        status={"type": "active", "activeFlags": ["waitingOnApproval"]},
-    )
-    eventually(lambda: attached.port.statuses[-1][0] is AgentStatus.WAITING)
-    attached.push(a_delivery(1, "hello"))
-
-    assert [each for each in server.received if "method" not in each] == []
 
 
 def test_an_interrupted_turn_has_its_queue_started_again(

@@ -1,7 +1,7 @@
 """The two commands of a Codex session, for everything a person may write after `--`."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def plan(
     arguments: Sequence[str] = (),
     approval: ApprovalMode = "open",
     cwd: Path = PROJECT,
-    **environment: str,
+    environment: Mapping[str, str] | None = None,
 ) -> LaunchPlan:
     return CodexProvider().plan(
         LaunchRequest(
@@ -74,7 +74,7 @@ def plan(
                 "PATH": "/bin",
                 "AGENT_RELAY_TOKEN": "secret",
                 "TMPDIR": "/tmp/mine",
-                **environment,
+                **(environment or {}),
             },
         )
     )
