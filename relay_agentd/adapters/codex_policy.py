@@ -16,6 +16,7 @@ Each thread is set once for each mode, so that the person at the terminal keeps 
 there. Owns nothing but what it wrote down in `Welcomed`. Runs on the daemon's event loop only.
 """
 
+import asyncio
 import logging
 
 from relay_agentd.adapters.base import SessionPort
@@ -56,12 +57,16 @@ class PolicyKeeper:
         self._port = port
         self._welcomed = welcomed
         self._policy = policy
+        # What is set and what is noted of it belong together.
+        self._one_at_a_time = asyncio.Lock()
 
     async def apply(self, thread: Thread) -> None:
         """Let a thread have the mode in force. Raises Lost."""
-        policy = self._policy
-        if policy is None:
-            return
+        if self._policy is not None:
+            async with self._one_at_a_time:
+                await self._apply(thread, self._policy)
+
+    async def _apply(self, thread: Thread, policy: SessionPolicy) -> None:
         mode = policy.in_force(mode_of(self._port))
         before = self._welcomed.mode(thread.id)
         if before == mode:

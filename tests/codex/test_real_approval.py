@@ -90,7 +90,7 @@ def test_guarded_asks_in_the_terminal_before_it_writes(stage: Stage) -> None:
     eventually(
         lambda: (
             attached.port.statuses[-1]
-            == (AgentStatus.WAITING, "waiting for an approval in the terminal")
+            == (AgentStatus.WAITING, "waiting for an approval")
         ),
         20,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from relay_agentd.adapters.codex_welcomed import FILE
 from relay_launchers.base import ApprovalMode
 from relay_launchers.codex.policy import MODES, POLICY_FILE, SessionPolicy
 from relay_server.wire import ApprovalMode as ModeInForce
@@ -49,6 +50,12 @@ def load(server: ScriptedServer, *threads: dict[str, Any]) -> None:
 
 def a_thread(thread_id: str = "thread-1", kind: str = "idle", **more: Any) -> dict[str, Any]:
     return {**THREAD, "id": thread_id, "status": {"type": kind}, **more}
+
+
+def wait_noted(folder: Path, *notes: str) -> None:
+    """Waits until a mode was set on a thread for good, as the next daemon will read it."""
+    noted = folder / FILE
+    eventually(lambda: noted.exists() and set(notes) <= set(noted.read_text().splitlines()))
 
 
 def settings(server: ScriptedServer) -> list[tuple[str, str, str]]:
@@ -117,7 +124,7 @@ def test_the_next_conversation_is_tightened_before_any_message(
     with attach(server, launched(tmp_path, "open")) as running:
         running.wait_opened()
         running.tighten(READ_ONLY)
-        server.wait_asked("thread/backgroundTerminals/clean")
+        wait_noted(tmp_path, "thread-1 read-only")
 
         server.open_thread("thread-2")
         running.wait_opened(2)
@@ -134,7 +141,7 @@ def test_a_new_daemon_keeps_it_and_does_it_only_once(
     with attach(server, port) as running:
         running.wait_opened()
         running.tighten(READ_ONLY)
-        server.wait_asked("thread/backgroundTerminals/clean")
+        wait_noted(tmp_path, "thread-1 read-only")
 
     with attach(server, port) as running:
         eventually(lambda: running.port.times_ready > 1)
@@ -163,7 +170,7 @@ def test_a_mode_that_is_loosened_again_is_the_launched_one_and_breaks_nothing_of
     with attach(server, launched(tmp_path, "open")) as running:
         running.wait_opened()
         running.tighten(READ_ONLY)
-        server.wait_asked("thread/backgroundTerminals/clean")
+        wait_noted(tmp_path, "thread-1 read-only")
         load(server, a_thread(kind="active"))
 
         running.tighten(OPEN)
