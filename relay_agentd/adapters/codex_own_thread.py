@@ -25,8 +25,8 @@ class OwnThread:
         self._port = port
         self._policy = policy
 
-    async def open(self, connection: CodexConnection) -> Thread:
-        """The thread, loaded and subscribed to. Raises Lost, Refused."""
+    async def open(self, connection: CodexConnection) -> tuple[Thread, bool]:
+        """The thread, loaded and subscribed to; is it the one of before? Raises Lost, Refused."""
         cwd = str(self._port.cwd)
         options = self._policy.thread_options(mode_of(self._port)) if self._policy else {}
         answer = None
@@ -39,8 +39,9 @@ class OwnThread:
                 if not protocol.is_unknown_thread(str(refusal)):
                     raise
                 log.warning("codex never wrote thread %s down: another begins", self.conversation)
+        is_resumed = answer is not None
         if answer is None:
             answer = await connection.call(protocol.start_thread(cwd, options))
         thread = protocol.parse_thread(answer["thread"])
         self.conversation = thread.id
-        return thread
+        return thread, is_resumed
