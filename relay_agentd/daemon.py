@@ -26,6 +26,7 @@ from relay_agentd.control import ControlServer
 from relay_agentd.errors import AlreadyRunning, StoreUnusable
 from relay_agentd.identity import host_name
 from relay_agentd.log import log_to
+from relay_agentd.neighbours import LocalAgents
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.relay_client import AsyncRelayClient
@@ -70,6 +71,7 @@ async def _serve(settings: Settings, paths: Paths, store: Store) -> None:
         loop.add_signal_handler(signum, stopping.set)
     store.sessions.prune(now() - _REMEMBERED_SECONDS)
     store.mail.prune(now() - _REMEMBERED_SECONDS)
+    store.outbox.prune(now() - _REMEMBERED_SECONDS)
     async with AsyncRelayClient(settings.url, settings.token) as client:
         daemon = _Daemon(settings, paths, store, client)
         await daemon.supervisor.start()
@@ -103,7 +105,8 @@ class _Daemon:
         self.desk = ApprovalDesk(client, self.link.has)
         machine = Machine(self._machine_id, settings.url, store, self.link, self.desk)
         self.supervisor = Supervisor(machine, paths)
-        self.outbox = Outbox(client, store.outbox)
+        neighbours = LocalAgents(self.supervisor, self.link)
+        self.outbox = Outbox(client, store.outbox, neighbours=neighbours)
         self._backend = SessionBackend(self.supervisor, self.outbox, store.mail, client, self.link)
         self._mcp_ready = asyncio.Event()
         self.control = ControlServer(

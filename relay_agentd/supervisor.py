@@ -198,12 +198,13 @@ class Supervisor:
         """A message for one of our agents."""
         mail = self._machine.store.mail
         session = self._session_of(agent_id)
-        if mail.receive(agent_id, message, session.key if session else None, now()):
-            if session is not None:
-                session.mail_arrived()
-        else:
+        if not mail.receive(agent_id, message, session.key if session else None, now()):
             mail.report_again(agent_id, int(message["id"]))
             self._machine.link.receipts_changed()
+        if session is not None:
+            # Also for what is here: it may have been taken for expired before the relay's
+            # clock was known.
+            session.mail_arrived()
 
     def agent_changed(self, agent_id: str, agent: Mapping[str, Any]) -> None:
         """Somebody changed one of our agents."""

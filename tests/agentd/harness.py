@@ -15,6 +15,7 @@ import httpx
 
 from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.clock import monotonic
+from relay_agentd.neighbours import LocalAgents
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId
@@ -92,7 +93,6 @@ class DaemonParts:
         make_private(self.paths.state)
         self.store = Store(self.paths.database)
         self.client = AsyncRelayClient(url)
-        self.outbox = Outbox(self.client, self.store.outbox)
         self.link = RelayLink(
             self.client,
             self.store.mail,
@@ -107,6 +107,8 @@ class DaemonParts:
             self.paths,
             transports=lambda _: transport,
         )
+        neighbours = LocalAgents(self.supervisor, self.link)
+        self.outbox = Outbox(self.client, self.store.outbox, neighbours=neighbours)
         self.http = httpx.AsyncClient(base_url=url, trust_env=False)
         self._tasks: list[asyncio.Task[None]] = []
 
