@@ -24,6 +24,7 @@ from relay_agentd.relay_link import RelayLink
 from relay_agentd.relay_stream import LinkState
 from relay_agentd.session import Machine, Session
 from relay_agentd.session_request import OpenRequest
+from relay_agentd.session_backend import SessionBackend
 from relay_agentd.store import Store
 from relay_agentd.supervisor import Supervisor
 from tests.support.memory_session import MemorySession
@@ -85,8 +86,15 @@ class DaemonParts:
     """Everything of a daemon but its socket and its lock."""
 
     def __init__(
-        self, url: str, folder: Path, session: MemorySession, *, needs_helper: bool = False
+        self,
+        url: str,
+        folder: Path,
+        session: MemorySession,
+        *,
+        needs_helper: bool = False,
+        **others: MemorySession,
     ) -> None:
+        """`others`: further sessions, by the name of their provider."""
         self.url = url
         self.cwd = folder
         self.paths = Paths(folder / "c", folder / "d", folder / "s", folder / "r")
@@ -102,13 +110,17 @@ class DaemonParts:
         )
         self.desk = ApprovalDesk(self.client, self.link.has)
         transport = session.transport(needs_helper=needs_helper)
+        by_name = {name: other.transport() for name, other in others.items()}
         self.supervisor = Supervisor(
             Machine("box", url, self.store, self.link, self.desk),
             self.paths,
-            transports=lambda _: transport,
+            transports=lambda name: by_name.get(name, transport),
         )
         neighbours = LocalAgents(self.supervisor, self.link)
         self.outbox = Outbox(self.client, self.store.outbox, neighbours=neighbours)
+        self.backend = SessionBackend(
+            self.supervisor, self.outbox, self.store.mail, self.client, self.link
+        )
         self.http = httpx.AsyncClient(base_url=url, trust_env=False)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -163,6 +175,7 @@ class DaemonParts:
         self,
         launcher: "subprocess.Popen[bytes]",
         provider: "subprocess.Popen[bytes]",
+        /,
         helper: "subprocess.Popen[bytes] | None" = None,
         **fields: Any,
     ) -> Session:
