@@ -23,8 +23,8 @@ from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_link import RelayLink
 from relay_agentd.relay_stream import LinkState
 from relay_agentd.session import Machine, Session
-from relay_agentd.session_request import OpenRequest
 from relay_agentd.session_backend import SessionBackend
+from relay_agentd.session_request import OpenRequest
 from relay_agentd.store import Store
 from relay_agentd.supervisor import Supervisor
 from tests.support.memory_session import MemorySession

@@ -1,4 +1,4 @@
-"""Sessions of one machine go on talking while the relay is away, and nobody hears anything twice."""
+"""Sessions of one machine go on talking while the relay is away; nobody hears anything twice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 
-from relay_agentd.errors import OutboxFull, RelayUnreachable
-from relay_agentd.neighbours import is_for
-from relay_agentd.outbox import Outbox
 from relay_agentd.session_tools import ToolResult, call_tool
 from relay_agentd.store import Store
 from tests.agentd.harness import KEY, OTHER_KEY, DaemonParts, Processes, until, until_async
