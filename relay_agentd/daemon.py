@@ -22,9 +22,11 @@ from relay_agentd import __version__
 from relay_agentd.adapters.registry import BUILT_IN
 from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.clock import now
+from relay_agentd.commands import Commands
 from relay_agentd.control import ControlServer
 from relay_agentd.errors import AlreadyRunning, StoreUnusable
 from relay_agentd.identity import host_name
+from relay_agentd.launch_rules import LaunchDefaults
 from relay_agentd.log import log_to
 from relay_agentd.neighbours import LocalAgents
 from relay_agentd.outbox import Outbox
@@ -72,6 +74,7 @@ async def _serve(settings: Settings, paths: Paths, store: Store) -> None:
     store.sessions.prune(now() - _REMEMBERED_SECONDS)
     store.mail.prune(now() - _REMEMBERED_SECONDS)
     store.outbox.prune(now() - _REMEMBERED_SECONDS)
+    store.commands.prune(now() - _REMEMBERED_SECONDS)
     async with AsyncRelayClient(settings.url, settings.token) as client:
         daemon = _Daemon(settings, paths, store, client)
         await daemon.supervisor.start()
@@ -81,6 +84,7 @@ async def _serve(settings: Settings, paths: Paths, store: Store) -> None:
             await daemon.work_until(stopping)
         finally:
             await daemon.control.stop()
+            await daemon.commands.stop()
             await daemon.desk.stop()
             await daemon.supervisor.stop()
             paths.control_socket.unlink(missing_ok=True)
@@ -105,6 +109,14 @@ class _Daemon:
         self.desk = ApprovalDesk(client, self.link.has)
         machine = Machine(self._machine_id, settings.url, store, self.link, self.desk)
         self.supervisor = Supervisor(machine, paths)
+        self.commands = Commands(
+            self._machine_id,
+            store,
+            client,
+            self.supervisor,
+            LaunchDefaults(roots=settings.launch_roots, settings=settings),
+        )
+        self.supervisor.on_command = self.commands.commanded
         neighbours = LocalAgents(self.supervisor, self.link)
         self.outbox = Outbox(client, store.outbox, neighbours=neighbours)
         self._backend = SessionBackend(self.supervisor, self.outbox, store.mail, client, self.link)
@@ -136,6 +148,7 @@ class _Daemon:
     def _connected(self) -> None:
         self.outbox.retry()
         self.desk.connected()
+        self.commands.connected()
 
     async def _warm_up(self) -> None:
         """The MCP SDK takes a second to import: in a thread, and before a session needs it."""

@@ -247,6 +247,11 @@ def commands(machine: str, **filters: str | int | None) -> Call:
     return Call(method="GET", path=path, query=_query(filters))
 
 
+def command(command_id: int) -> Call:
+    """One command."""
+    return Call(method="GET", path=f"/api/commands/{command_id}")
+
+
 def report_command(command_id: int, fields: Fields) -> Call:
     """How far the machine got: `status`, `agentId`, `detail`, `result`."""
     return Call(method="PATCH", path=f"/api/commands/{command_id}", body=fields)
@@ -276,19 +281,14 @@ def claim_task(
 
 
 def set_task_status(
-    task_id: int,
-    agent_id: str,
-    fields: Fields,
-    *,
-    instance: str | None = None,
-    idempotency_key: str | None = None,
+    task_id: int, agent_id: str, fields: Fields, *, instance: str | None = None
 ) -> Call:
     """Report work on a task: `status`, `progress`, `result`, `note`."""
     return Call(
         method="PATCH",
         path=f"/api/tasks/{task_id}/status",
         body={"agentId": agent_id, **fields},
-        headers={**_instance(instance), **_idempotency(idempotency_key)},
+        headers=_instance(instance),
     )
 
 

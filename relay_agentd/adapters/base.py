@@ -19,8 +19,11 @@ class Delivery:
     """One or more messages on their way into one session's context as one block of text."""
 
     id: str
-    """Ours, unique for ever (``d-`` and 16 hex digits); the receipt of Codex carries it back."""
+    """Ours, unique for ever; the receipt of Codex carries it back. ``d-`` and 16 hex digits, or
+    ``p-`` and the session's key for what the user himself gave a background session to begin
+    with. An id that was not proved may be offered again."""
     message_ids: tuple[int, ...]
+    """None: the user's own first prompt, which has no frame around it."""
     text: str
     """The exact text; its presence in the session's context is the proof."""
     priority: Priority
@@ -108,6 +111,9 @@ class SessionPort(Protocol):
     def settled(self, ask_id: str) -> None:
         """Nobody needs that answer any more: the terminal gave it, or the step is over."""
 
+    def troubled(self, problem: str | None) -> None:
+        """Why the session cannot work at present, for people; None: it can."""
+
     def records(self, transcript: Path) -> None:
         """Where the provider records the conversation, for `logs` and `attach`."""
 
@@ -154,7 +160,9 @@ class Adapter(Protocol):
     ) -> Mapping[str, Any]:
         """A hook of this session reports `event`; answer what the hook prints (may be empty).
 
-        `environment` holds what the hook passes on of its own environment.
+        `environment` holds what the hook passes on of its own environment. A hook that ends before
+        it has its answer is followed by the event `HungUp` with the same payload, which must let
+        that answer come.
         """
 
     def outstanding(self, deliveries: list[Delivery]) -> None:

@@ -19,6 +19,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
     "Sessions on this machine": {
         "run": "relay_agentd.cli.run",
         "ps": "relay_agentd.cli.sessions",
+        "logs": "relay_agentd.cli.logs",
+        "attach": "relay_agentd.cli.attach",
         "stop": "relay_agentd.cli.sessions",
     },
     "Talk over the relay": {
@@ -28,6 +30,11 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "thread": "relay_agentd.cli.messages",
         "explain": "relay_agentd.cli.explain",
         "tail": "relay_agentd.cli.tail",
+    },
+    "What sessions ask you": {
+        "approvals": "relay_agentd.cli.approvals",
+        "approve": "relay_agentd.cli.decisions",
+        "deny": "relay_agentd.cli.decisions",
     },
     "Machinery": {
         "demo": "relay_agentd.cli.demo",
@@ -72,6 +79,8 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an interruption and a reader that left are ends like any other."""
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

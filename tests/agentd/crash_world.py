@@ -3,7 +3,7 @@ its writes: the world of `test_crash_machine`, which plays with it.
 
 The daemon here is its real store, couriers and outbox; link and pipe are as much of them as
 matters: the relay offers what has no receipt, receipts are acknowledged or the answer is lost, and
-a call whose answer nobody got is made again under the same key.
+a call whose answer nobody got is made again under the same key, as the pipe does.
 """
 
 import asyncio
@@ -132,6 +132,9 @@ class _Port:
     def ready(self) -> None:
         self.courier.ready()
 
+    def troubled(self, problem: str | None) -> None:
+        raise AssertionError(problem)
+
 
 class World:
     """See the module."""
@@ -153,6 +156,7 @@ class World:
         self.said: list[str] = []
         self._folder = folder
         self._calls: dict[str, dict[str, Any]] = {}
+        self._takes: dict[str, str] = {}
         self._tasks: list[asyncio.Task[Any]] = []
         self._start()
 
@@ -191,6 +195,8 @@ class World:
             ]
         for key in self._calls:
             self._call(key)
+        for call in list(self._takes):
+            self._take(call)
 
     def _die(self) -> None:
         async def end() -> None:
@@ -303,13 +309,17 @@ class World:
 
     def take(self, name: str, call: str) -> None:
         """The session asks for its mail with the tool; it gets the same for the same call."""
+        self._takes[call] = name
         with self.powered():
-            now = self._client.relay_time()
-            taken = self.store.mail.take(f"key-of-{name}", 5, call, now)
-            self.power.check()
-            known = self.taken[name]
-            known += [m["body"] for m in taken if f"{call} {m['body']}" not in known]
-            self.taken[name] = known
+            self._take(call)
+
+    def _take(self, call: str) -> None:
+        name = self._takes[call]
+        key, now = f"key-of-{name}", self._client.relay_time()
+        taken = self.store.mail.take(key, 5, call, now)
+        self.power.check()
+        self.taken[name] += [message["body"] for message in taken]
+        del self._takes[call]
 
     def end_turn(self, name: str) -> None:
         """What is in the context is read."""
