@@ -4,8 +4,9 @@ A session begins with a launcher's `session.open` and ends with the first sign o
 launcher's word, or the death of launcher, provider or helper, in whatever order. One in the
 background begins with `session.start` and ends when somebody stops it; what is in between is
 `background`'s. The end is the same for all: what we started is terminated, the agent goes offline,
-the folder goes, the row is closed; mail that is not in any context waits for a resume. A daemon that stops ends nothing; the
-next one takes over what lives and finishes what died. Runs on the daemon's loop.
+the folder goes, the row is closed; mail that is not in any context waits for a resume. A daemon
+that stops ends nothing; the next one takes over what lives and finishes what died. Runs on the
+daemon's loop.
 """
 
 import asyncio

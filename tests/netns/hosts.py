@@ -135,7 +135,7 @@ class Host(Machine):
 
     def context(self, key: str) -> str:
         """All that a stand-in session has in its context."""
-        path = self.home.path / f"context-{key}.txt"
+        path = self.home.project / f"record-of-{key}.log"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def tools(self, key: str) -> "Tools":

@@ -54,6 +54,8 @@ def relay(network: Network, folder: Path) -> Iterator[None]:
             argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
         )
     try:
+        # It says so when it listens.
+        eventually(lambda: "Agent Relay" in (folder / "relay.log").read_text(), 20.0)
         yield
     finally:
         process.terminate()
@@ -65,7 +67,11 @@ class Side:
 
     def __init__(self, host: Host, session: dict[str, Any], tools: Tools) -> None:
         self.host, self.tools = host, tools
-        self.key, self.id = session["key"], session["agent"]
+        self.key, self.id = session["key"], session["agentId"]
+
+    def say(self, listener: "Side", text: str) -> str:
+        """With the session's own tool; what that answers."""
+        return self.tools.call("relay_send", to=listener.id, body=text)
 
     def heard(self) -> list[str]:
         """What came into the session's context, in order."""
@@ -77,7 +83,7 @@ def a_side(stack: ExitStack, network: Network, name: str) -> Side:
     host = stack.enter_context(Host(network.host(name), network.relay_url))
     stack.enter_context(host.terminal("run", "stand-in"))
     session = eventually(
-        lambda: next((s for s in host.sessions() if s.get("agent")), None),
+        lambda: next((s for s in host.sessions() if s.get("agentId")), None),
         20.0,
         message=lambda: host.run("doctor").stdout,
     )
@@ -92,31 +98,38 @@ def test_what_is_said_while_the_network_is_away_arrives_once_and_in_order(
     with ExitStack() as stack:
         stack.enter_context(relay(network, tmp_path))
         one, two = (a_side(stack, network, name) for name in ("one", "two"))
-        for here, there, word in ((one, two, "alpha"), (two, one, "beta")):
-            eventually(
-                lambda here=here, there=there: there.id in here.tools.call("relay_agents"), 20.0
-            )
-            here.tools.call("relay_send", to=there.id, body=f"text {word} 0")
-            eventually(lambda there=there, word=word: there.heard() == [f"text {word} 0"], 20.0)
+        pairs = ((one, two, "alpha"), (two, one, "beta"))
+        for speaker, listener, word in pairs:
+            expect_known(speaker, listener)
+            speaker.say(listener, f"text {word} 0")
+            expect_heard(listener, [f"text {word} 0"])
 
         network.cut()
         began = time.monotonic()
         for number in range(1, MESSAGES + 1):
-            for side, other, word in ((one, two, "alpha"), (two, one, "beta")):
-                told = side.tools.call("relay_send", to=other.id, body=f"text {word} {number}")
-                assert told.startswith("Queued"), told
+            for speaker, listener, word in pairs:
+                assert speaker.say(listener, f"text {word} {number}").startswith("Queued")
         time.sleep(max(0.0, CUT_SECONDS - (time.monotonic() - began)))
         assert one.heard() == ["text beta 0"]
         network.heal()
 
-        for side, word in ((one, "beta"), (two, "alpha")):
-            wanted = [f"text {word} {number}" for number in range(MESSAGES + 1)]
-            eventually(
-                lambda side=side, wanted=wanted: len(side.heard()) >= len(wanted),
-                30.0,
-                message=lambda side=side: f"heard {side.heard()}",
-            )
-            assert side.heard() == wanted
-        one.tools.call("relay_send", to=two.id, body="text alpha 9")
+        for _, listener, word in pairs:
+            expect_heard(listener, [f"text {word} {number}" for number in range(MESSAGES + 1)])
+        one.say(two, "text alpha 9")
         eventually(lambda: two.heard()[-1] == "text alpha 9", 10.0)
         assert len(two.heard()) == MESSAGES + 2
+
+
+def expect_known(speaker: Side, listener: Side) -> None:
+    """The relay lists the one to the other."""
+    eventually(lambda: listener.id in speaker.tools.call("relay_agents"), 20.0)
+
+
+def expect_heard(listener: Side, texts: list[str]) -> None:
+    """All of it, once and in order."""
+    eventually(
+        lambda: len(listener.heard()) >= len(texts),
+        30.0,
+        message=lambda: f"heard {listener.heard()}",
+    )
+    assert listener.heard() == texts

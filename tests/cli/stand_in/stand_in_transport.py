@@ -1,7 +1,4 @@
-"""The stand-in's transport: a session that has every message in its context at once.
-
-What is in its context stands in `context-KEY.txt` in the home.
-"""
+"""The stand-in's transport: a session that has every message in its context at once."""
 
 import asyncio
 
