@@ -105,6 +105,15 @@ class Stack:
         )
         return Session(name, terminal, self.models[rig], agent or {})
 
+    def background(
+        self, name: CliName, *words: str, prompt: str, options: tuple[str, ...] = ()
+    ) -> str:
+        """A session without a terminal; its agent's id."""
+        provider = "codex" if name == "codex" else "claude"
+        argv = ["run", "--background", "--json", "--prompt", prompt, *options, provider]
+        said = self.relay_agentd(*argv, *(["--", *words] if words else []), provider=name)
+        return str(json.loads(said)["agentId"])
+
     def relay_agentd(self, *words: str, provider: CliName | None = None) -> str:
         """What one command of the command line prints; with `provider` on the PATH."""
         done = subprocess.run(
