@@ -36,8 +36,9 @@ NO_BACKGROUND_VARIABLE: Final = "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"
 # `default` is called `manual` there; in between both names may be right, and `default` was
 # still taken by 2.1.330.
 _MANUAL_SINCE: Final = (2, 1, 330)
-# Behind the gate a second line, for tools that the person's own settings may allow. Bash, which also
-# reads, and other MCP servers are the gate's alone: a rule against them would be one against ours.
+# Behind the gate a second line, for tools that the person's own settings may allow. Bash, which
+# also reads, and other MCP servers are the gate's alone: a rule against them would be one against
+# ours.
 _NOT_READING: Final = (
     *("Edit", "Write", "NotebookEdit", "WebFetch", "WebSearch", "Agent", "Task", "Workflow"),
     *("Monitor", "CronCreate", "EnterWorktree"),
