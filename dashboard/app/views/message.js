@@ -53,6 +53,12 @@ export function MessageDetail({ id }) {
   `;
 }
 
+/** The sender's payload, without the mark by which daemons recognise their own messages. */
+function payloadOf(message) {
+  const { agentRelay, ...rest } = message.payload ?? {};
+  return Object.keys(rest).length ? rest : null;
+}
+
 const Whole = ({ message }) => html`
   <div class="detail-head">
     <p class="detail-parties"><${Parties} message=${message} /></p>
@@ -61,7 +67,7 @@ const Whole = ({ message }) => html`
   <p class="detail-badges"><${Badges} message=${message} /></p>
   ${message.subject && html`<h3 class="subject"><${Name}>${message.subject}<//></h3>`}
   <p class="body" dir="auto">${message.body}</p>
-  ${message.payload && html`<pre class="payload" dir="ltr">${JSON.stringify(message.payload, null, 2)}</pre>`}
+  ${payloadOf(message) && html`<pre class="payload" dir="ltr">${JSON.stringify(payloadOf(message), null, 2)}</pre>`}
   <p class="detail-actions">
     <button type="button" class="button small" onClick=${() => replyTo(message)}>
       <${Icon} name="reply" />Reply
