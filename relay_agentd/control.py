@@ -230,6 +230,8 @@ class ControlServer:
     async def _on_mcp(self, connection: _Connection, request: Request) -> None:
         """From here on the connection is the pipe's."""
         try:
+            if "join" in request:
+                self._join_by_pipe(request)
             session = self._session(request)
         except ControlRefused as refusal:
             await connection.answer(_error(refusal))
@@ -241,6 +243,12 @@ class ControlServer:
             )
         except Exception:
             log.exception("the tools of session %s failed", session.key)
+
+    def _join_by_pipe(self, request: Request) -> None:
+        """A pipe that is the session itself: again after each restart of ours."""
+        told = {**_object(request, "join"), "key": request.get("session")}
+        joining = OpenRequest.parse(told, self._default_rig, SessionKind.JOINED)
+        self._supervisor.join(joining, _object(told, "process"))
 
     def _session(self, request: Request) -> Session:
         return self._supervisor.find(str(request.get("session")))

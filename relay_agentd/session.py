@@ -65,6 +65,11 @@ class Session:
         self.courier: Courier | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def fetches_mail(self) -> bool:
+        """Does it see its mail only when it asks?"""
+        return not self._transport.pushes
+
     # --- for the supervisor ---
 
     def change(self, **changes: Any) -> None:
@@ -84,15 +89,16 @@ class Session:
         if self._transport.needs_helper and self.row.helper_socket is None:
             return
         self.adapter = self._transport.build(self, Connection(self.row.helper_socket))
-        self.courier = Courier(
-            self.key,
-            self.adapter,
-            self._machine.store.mail,
-            agent_id=lambda: self.row.agent_id,
-            receipts_changed=self._machine.link.receipts_changed,
-        )
         self._start(self._keep_running(self.adapter.run), "adapter")
-        self._start(self._keep_running(self.courier.run), "courier")
+        if self._transport.pushes:
+            self.courier = Courier(
+                self.key,
+                self.adapter,
+                self._machine.store.mail,
+                agent_id=lambda: self.row.agent_id,
+                receipts_changed=self._machine.link.receipts_changed,
+            )
+            self._start(self._keep_running(self.courier.run), "courier")
 
     def rejoin(self) -> None:
         """After a restart of the daemon: the relay knows the agent, the link has to learn of it,

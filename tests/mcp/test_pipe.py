@@ -404,9 +404,7 @@ def test_without_a_session_it_says_in_one_line_what_to_do() -> None:
 
     assert ended.returncode == 2
     assert ended.stdout == b""
-    assert ended.stderr.decode().splitlines() == [
-        "agent-relay: start sessions with `relay-agentd run`"
-    ]
+    assert ended.stderr.decode().splitlines() == ["agent-relay: start this with `relay-agentd mcp`"]
 
 
 def test_it_is_small_and_ready_soon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
