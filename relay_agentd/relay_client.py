@@ -171,7 +171,9 @@ def _content(response: httpx.Response, url: str) -> Any:
     if response.is_success and isinstance(content, Mapping):
         return content
     if isinstance(content, Mapping) and "code" in content:
-        raise RelayRefused(str(content["code"]), response.status_code, content)
+        pause = response.headers.get("Retry-After", "")
+        told = {"retryAfterSeconds": int(pause)} if pause.isdecimal() else {}
+        raise RelayRefused(str(content["code"]), response.status_code, {**content, **told})
     detail = f"{url} answered {response.status_code} and not as a relay does"
     raise RelayRefused("not_a_relay", response.status_code, {"detail": detail})
 
