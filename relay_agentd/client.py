@@ -100,7 +100,11 @@ class RelayClient:
 
     def __enter__(self) -> Self:
         if self.id is not None:
-            self.register()
+            try:
+                self.register()
+            except BaseException:
+                self.close()
+                raise
             if self._heartbeat_seconds is not None:
                 self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
                 self._beating.start()
