@@ -29,6 +29,11 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "explain": "relay_agentd.cli.explain",
         "tail": "relay_agentd.cli.tail",
     },
+    "What sessions ask you": {
+        "approvals": "relay_agentd.cli.approvals",
+        "approve": "relay_agentd.cli.decisions",
+        "deny": "relay_agentd.cli.decisions",
+    },
     "Machinery": {
         "demo": "relay_agentd.cli.demo",
         "up": "relay_agentd.cli.background",
