@@ -75,6 +75,7 @@ class ControlServer:
             "session.open": self._on_open,
             "session.attach": self._on_attach,
             "session.join": self._on_join,
+            "session.inspect": self._on_inspect,
             "session.plan": self._on_plan,
             "session.helper": self._on_helper,
             "session.provider": self._on_provider,
@@ -220,6 +221,9 @@ class ControlServer:
 
     async def _on_ps(self, _connection: _Connection, _request: Request) -> Answer:
         return {"sessions": [_listed(session) for session in self._supervisor.sessions()]}
+
+    async def _on_inspect(self, _connection: _Connection, request: Request) -> Answer:
+        return await self._supervisor.inspect(str(request.get("target")))
 
     async def _on_stop(self, _connection: _Connection, request: Request) -> Answer:
         await self._supervisor.stop_session(

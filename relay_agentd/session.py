@@ -66,6 +66,11 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
+    def reachability(self) -> Reachability:
+        """How messages get in at present."""
+        return self._reachability
+
+    @property
     def fetches_mail(self) -> bool:
         """Does it see its mail only when it asks?"""
         return not self._transport.pushes

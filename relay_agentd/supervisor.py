@@ -18,6 +18,7 @@ from typing import Any, Final
 from relay_agentd.adapters.registry import Transport, find_transport
 from relay_agentd.clock import now
 from relay_agentd.errors import AgentdError, ControlRefused
+from relay_agentd.inspection import inspect
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId, find_leftovers, send_signal, terminate, wait_gone
 from relay_agentd.session import Machine, Session
@@ -176,6 +177,10 @@ class Supervisor:
     def sessions(self) -> list[Session]:
         """All live ones, oldest first."""
         return list(self._sessions.values())
+
+    async def inspect(self, target: str) -> dict[str, Any]:
+        """All that is known of a session. Raises: ControlRefused."""
+        return await inspect(self._target(target), self._machine)
 
     async def stop_session(self, target: str, *, force: bool) -> None:
         """Ask a session's provider to end, or kill it; returns when the session has ended.

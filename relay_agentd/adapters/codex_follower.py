@@ -21,6 +21,7 @@ from relay_agentd.adapters.base import SessionPort
 from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused
 from relay_agentd.adapters.codex_history import entered, queued
 from relay_agentd.adapters.codex_welcomed import Welcomed
+from relay_agentd.adapters.ladder import Ladder
 from relay_launchers.codex import protocol
 from relay_launchers.codex.policy import ResumePolicy
 from relay_launchers.codex.protocol import (
@@ -65,6 +66,7 @@ class Memory:
     """What outlives a connection."""
 
     welcomed: Welcomed
+    ladder: Ladder
     opened: str | None = None
     """The conversation last reported to the supervisor."""
     unproved: set[str] = field(default_factory=set)
@@ -170,6 +172,7 @@ class ThreadFollower:
         self.followed = followed = Followed(id=thread.id, status=thread.status)
         if thread.id != self._memory.opened:
             self._memory.opened = thread.id
+            self._memory.ladder.restart()
             self._port.opened(thread.id, cwd=Path(thread.cwd))
         if left is not None and left.id != thread.id:
             self._start(self._withdraw(left.id))
@@ -194,6 +197,7 @@ class ThreadFollower:
     def _prove(self, client_id: str) -> None:
         if client_id in self._memory.unproved:
             self._memory.unproved.discard(client_id)
+            self._memory.ladder.proved(client_id)
             if self.followed is not None:
                 self.followed.may_be_held = False
             self._port.proved(client_id, via="codex")
@@ -280,6 +284,7 @@ class ThreadFollower:
             if message_id in self._memory.unproved:
                 await self.connection.call(protocol.withdraw(thread_id, entry))
                 self._memory.unproved.discard(message_id)
+                self._memory.ladder.drops(message_id)
                 self._port.lost(message_id)
 
 
