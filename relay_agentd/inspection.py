@@ -9,15 +9,16 @@ from typing import Any, Final
 
 from relay_agentd.adapters.base import Probe
 from relay_agentd.clock import timestamp
-from relay_agentd.session import Machine, Session
+from relay_agentd.session import Session
 
 # A session that hangs must not hang whoever looks at it.
 _PROBE_SECONDS: Final = 5.0
 
 
-async def inspect(session: Session, machine: Machine) -> dict[str, Any]:
+async def inspect(session: Session) -> dict[str, Any]:
     """The answer of `session.inspect`."""
-    row, mail = session.row, machine.store.mail
+    row, machine = session.row, session.machine
+    mail = machine.store.mail
     agent_id = row.agent_id
     return {
         "session": {
@@ -46,7 +47,7 @@ async def inspect(session: Session, machine: Machine) -> dict[str, Any]:
             "ways": _ways(session),
             "waiting": mail.unseen(session.key),
             "onTheWay": mail.on_the_way(session.key),
-            "lastProof": _last_proof(session, machine),
+            "lastProof": _last_proof(session),
         },
         "relay": {
             "state": machine.link.state.value,
@@ -96,6 +97,6 @@ def _ways(session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def _last_proof(session: Session, machine: Machine) -> dict[str, str] | None:
-    proof = machine.store.mail.last_proof(session.key)
+def _last_proof(session: Session) -> dict[str, str] | None:
+    proof = session.machine.store.mail.last_proof(session.key)
     return {"at": timestamp(proof[0]), "via": proof[1]} if proof else None

@@ -19,6 +19,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
     "Sessions on this machine": {
         "run": "relay_agentd.cli.run",
         "ps": "relay_agentd.cli.sessions",
+        "logs": "relay_agentd.cli.logs",
+        "attach": "relay_agentd.cli.attach",
         "stop": "relay_agentd.cli.sessions",
     },
     "Talk over the relay": {

@@ -2,13 +2,20 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relay_agentd.errors import ControlRefused
+from relay_agentd.inspection import inspect
+from relay_agentd.session_names import one_called
 from tests.agentd.harness import DaemonParts, Processes, until, until_async
 from tests.support.memory_session import MemorySession
 from tests.support.relay_process import RelayProcess
+
+
+async def inspected(daemon: DaemonParts, target: str) -> dict[str, Any]:
+    return await inspect(one_called(daemon.supervisor.sessions(), target))
 
 
 def test_a_session_is_shown_with_its_processes_mail_and_proof(
@@ -20,12 +27,12 @@ def test_a_session_is_shown_with_its_processes_mail_and_proof(
             provider = processes.start()
             daemon.launch(processes.start(), provider, approval="guarded")
             agent_id = await daemon.online()
-            assert (await daemon.supervisor.inspect(agent_id))["delivery"]["lastProof"] is None
+            assert (await inspected(daemon, agent_id))["delivery"]["lastProof"] is None
 
             await daemon.send(agent_id, "hello")
             await until(lambda: session.message_ids)
             await until(lambda: daemon.store.mail.last_proof(daemon.supervisor.sessions()[0].key))
-            found = await daemon.supervisor.inspect("tester")
+            found = await inspected(daemon, "tester")
 
             assert found["session"]["agentId"] == agent_id
             assert found["session"]["state"] == "RUNNING"
@@ -80,7 +87,7 @@ def test_mail_that_cannot_get_in_is_counted(
             key = daemon.supervisor.sessions()[0].key
             await until(lambda: daemon.store.mail.unseen(key) == 1)
 
-            assert (await daemon.supervisor.inspect(agent_id))["delivery"]["waiting"] == 1
+            assert (await inspected(daemon, agent_id))["delivery"]["waiting"] == 1
 
     asyncio.run(scenario())
 
@@ -89,6 +96,6 @@ def test_an_unknown_session_is_refused(relay: RelayProcess, tmp_path: Path) -> N
     async def scenario() -> None:
         async with DaemonParts(relay.url, tmp_path, MemorySession()) as daemon:
             with pytest.raises(ControlRefused, match="no session here is called 'nobody'"):
-                await daemon.supervisor.inspect("nobody")
+                await inspected(daemon, "nobody")
 
     asyncio.run(scenario())

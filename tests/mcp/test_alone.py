@@ -155,19 +155,13 @@ def test_two_windows_of_one_client_are_two_agents(running: Machine) -> None:
         assert "No unread mail" in one.tool("relay_inbox")
 
 
-def test_a_stopped_client_stays_off_the_relay(running: Machine) -> None:
-    client = Client(running, "gemini-cli")
-    agent_id = agent_of(client)
+def test_a_client_is_ended_where_it_runs_and_not_from_here(running: Machine) -> None:
+    with a_client(running, "gemini-cli") as client:
+        done = running.run("stop", agent_of(client))
 
-    done = running.run("stop", agent_id)
-
-    assert done.returncode == 0, done.stderr
-    assert client.process.wait(10) != 0
-    assert at_relay(running, agent_id)["status"] == "offline"
-    assert client.process.stdin is not None
-    assert client.process.stdout is not None
-    client.process.stdin.close()
-    client.process.stdout.close()
+        assert done.returncode == 4
+        assert "end it where it runs" in done.stderr
+        assert "No unread mail" in client.tool("relay_inbox")
 
 
 @pytest.mark.timeout(120)
