@@ -286,7 +286,6 @@ class RelayClient:
             self._own_id(),
             {"status": status, **more},
             instance=self.instance,
-            idempotency_key=_key(None),
         )
         return read(Task, self._request(call))
 

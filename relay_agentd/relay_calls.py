@@ -293,19 +293,14 @@ def claim_task(
 
 
 def set_task_status(
-    task_id: int,
-    agent_id: str,
-    fields: Fields,
-    *,
-    instance: str | None = None,
-    idempotency_key: str | None = None,
+    task_id: int, agent_id: str, fields: Fields, *, instance: str | None = None
 ) -> Call:
     """Report work on a task: `status`, `progress`, `result`, `note`."""
     return Call(
         method="PATCH",
         path=f"/api/tasks/{task_id}/status",
         body={"agentId": agent_id, **fields},
-        headers={**_instance(instance), **_idempotency(idempotency_key)},
+        headers=_instance(instance),
     )
 
 

@@ -234,7 +234,10 @@ class ThreadFollower:
 
     async def _open(self, own: OwnThread) -> None:
         """Begin the conversation, or go on with it. Raises Lost, Refused."""
-        thread = await own.open(self.connection)
+        thread, is_resumed = await own.open(self.connection)
+        if is_resumed:
+            # It was told all about the relay when it began.
+            self._memory.welcomed.add(thread.id)
         self._conversations[thread.id] = True
         self._port.troubled(None)
         # The server's notice of it may have been first.

@@ -22,8 +22,8 @@ class OwnThread:
         self._cwd = str(cwd)
         self._options = policy.thread_options() if policy is not None else {}
 
-    async def open(self, connection: CodexConnection) -> Thread:
-        """The thread, loaded and subscribed to. Raises Lost, Refused."""
+    async def open(self, connection: CodexConnection) -> tuple[Thread, bool]:
+        """The thread, loaded and subscribed to; is it the one of before? Raises Lost, Refused."""
         answer = None
         if self.conversation is not None:
             try:
@@ -34,8 +34,9 @@ class OwnThread:
                 if not protocol.is_unknown_thread(str(refusal)):
                     raise
                 log.warning("codex never wrote thread %s down: another begins", self.conversation)
+        is_resumed = answer is not None
         if answer is None:
             answer = await connection.call(protocol.start_thread(self._cwd, self._options))
         thread = protocol.parse_thread(answer["thread"])
         self.conversation = thread.id
-        return thread
+        return thread, is_resumed

@@ -27,6 +27,7 @@ from relay_launchers.environment import session_environment
 RELAY_TOOLS: Final = "mcp__plugin_relay_relay__*"
 # Tells the hooks, and by them the adapter, not to use the messaging socket of this session.
 INBOUND_VARIABLE: Final = "AGENT_RELAY_CLAUDE_INBOUND"
+NO_BACKGROUND_VARIABLE: Final = "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"
 # `default` is called `manual` there; in between both names may be right, and `default` was
 # still taken by 2.1.330.
 _MANUAL_SINCE: Final = (2, 1, 330)
@@ -119,6 +120,10 @@ def _environment(request: LaunchRequest, arguments: Arguments) -> dict[str, str]
         for name, value in session_environment(request).items()
         if name not in _OTHER_SESSION
     }
+    if request.approval == "guarded":
+        # A sub-agent in the background shows no dialog as long as our PermissionRequest hook waits:
+        # only the relay could answer it.
+        environment[NO_BACKGROUND_VARIABLE] = "1"
     if may_bypass(arguments, request.cwd, request.environment):
         # A session that bypasses permissions holds what comes in by its socket behind a dialog.
         # `crossSessionInbound: accept` would lift that for every other local session as well,

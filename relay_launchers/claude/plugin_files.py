@@ -17,6 +17,14 @@ _TARGETS: Final = {
     "mcp.json": Path(".mcp.json"),
 }
 HOOK_PROGRAM: Final = Path(__file__).parent / "hook.py"
+# Claude Code runs a tool whose gate could not start, crashed or was killed. Status 2 is a denial;
+# only in an open session (from its start, and now) the tool runs as if there was no gate. $PPID is
+# Claude Code, as not every version tells its hooks; $5 is the mode, $6 the session's folder.
+FAILSAFE: Final = """\
+CLAUDE_PID=$PPID "$0" "$@" || case "$5 $(cat "$6/mode" 2>/dev/null)" in
+"open "|"open open") ;;
+*) echo "Agent Relay: the gate failed" >&2; exit 2 ;;
+esac"""
 
 
 def render_plugin(
@@ -29,6 +37,7 @@ def render_plugin(
         "@pipe@": str(pipe),
         "@mode@": mode,
         "@folder@": str(folder),
+        "@failsafe@": FAILSAFE,
     }
     return {
         plugin / target: json.dumps(

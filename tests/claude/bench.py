@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from relay_agentd.adapters.base import Ask, Delivery, Outcome
+from relay_agentd.adapters.base import Answer, Ask, Delivery, Outcome
 from relay_agentd.adapters.claude import ClaudeAdapter
-from relay_server.wire import AgentStatus, ApprovalMode, Priority, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Decision, Priority, Reachability
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class Bench:
         self.outcomes: list[Outcome] = []
         self.proofs: dict[str, str] = {}
         self.losses: list[str] = []
+        self.approval = ApprovalMode.OPEN
         self.asks: list[Ask] = []
         self.settlements: list[str] = []
         self.transcripts: list[Path] = []
@@ -91,6 +92,18 @@ class Bench:
     def events(self, name: str) -> list[Mapping[str, Any]]:
         """The payloads of all hooks of this name so far."""
         return [payload for event, payload in list(self.hooks) if event == name]
+
+    def ask_about(self, part: str) -> Ask | None:
+        """The newest question whose summary holds this text, while nobody has answered it."""
+        for ask in reversed(self.asks):
+            if part in ask.summary and ask.id not in self.settlements:
+                return ask
+        return None
+
+    def decide(self, ask: Ask, decision: str, reason: str | None = None, **more: Any) -> None:
+        """A person answers at the relay."""
+        answer = Answer(decision=Decision(decision), reason=reason, **more)
+        self._loop.call_soon_threadsafe(self._adapter.answer, ask.id, answer)
 
     def stop_answering(self) -> None:
         """The daemon dies: its socket is gone."""
@@ -200,7 +213,8 @@ class Bench:
         try:
             line = await reader.readline()
             if line:
-                await self._answer(json.loads(line), reader, writer)
+                with suppress(ConnectionError):
+                    await self._answer(json.loads(line), reader, writer)
         finally:
             writer.close()
             with suppress(OSError):
@@ -214,9 +228,7 @@ class Bench:
         answer: dict[str, Any] = {"ok": True}
         if request["op"] == "hook":
             self.hooks.append((request["event"], request["payload"]))
-            answer["output"] = await self._adapter.hook(
-                request["event"], request["payload"], request["environment"]
-            )
+            answer["output"] = await self._hook(request, reader)
         elif request["op"] == "bell":
             self.hooks.append(("bell", request))
             answer["text"] = self._take_mail()
@@ -224,6 +236,22 @@ class Bench:
         await writer.drain()
         if request["op"] == "mcp":
             await self._speak_mcp(reader, writer)
+
+    async def _hook(
+        self, request: Mapping[str, Any], reader: asyncio.StreamReader
+    ) -> Mapping[str, Any]:
+        """As the control socket does it: a hook that hangs up is told of."""
+        payload, environment = request["payload"], request["environment"]
+        work = self._loop.create_task(self._adapter.hook(request["event"], payload, environment))
+        gone = self._loop.create_task(reader.read(1))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await self._adapter.hook("HungUp", payload, environment)
+            return await work
+        finally:
+            work.cancel()
+            gone.cancel()
 
     async def _speak_mcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Enough of an MCP server for one tool."""
@@ -262,7 +290,11 @@ class _Port:
         self.opened, self.status = bench.opened, bench.status_
         self.reachable, self.proved, self.lost = bench.reachable, bench.proved, bench.lost
         self.ready, self.introduction = bench.ready, bench.introduction
-        self.approval = ApprovalMode.OPEN
+        self._bench = bench
         self.asked, self.settled = bench.asks.append, bench.settlements.append
         self.records = bench.transcripts.append
         self.troubled = bench.troubles.append
+
+    @property
+    def approval(self) -> ApprovalMode:
+        return self._bench.approval

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from relay_agentd.adapters.base import Outcome, WayState
-from tests.claude.test_adapter import MAIL, World, impatient, listening, running
+from tests.claude.test_adapter import MAIL, impatient, listening
+from tests.claude.world import World, running
 
 pytestmark = pytest.mark.anyio
 
