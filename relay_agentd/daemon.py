@@ -96,6 +96,8 @@ class _Daemon:
         self, settings: Settings, paths: Paths, store: Store, client: AsyncRelayClient
     ) -> None:
         self._settings = settings
+        self._store = store
+        self._paths = paths
         self._machine_id = host_name()
         self.link = RelayLink(
             client,
@@ -170,6 +172,9 @@ class _Daemon:
             "problem": self.link.problem,
             "tools": "ready" if self._mcp_ready.is_set() else "loading",
             "sessions": len(self.supervisor.sessions()),
+            "outbox": self._store.outbox.count(),
+            "unreported": len(self._store.mail.unreported()),
+            "databaseBytes": self._paths.database.stat().st_size,
         }
 
     def _facts(self) -> Mapping[str, Any]:

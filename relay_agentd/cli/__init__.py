@@ -37,6 +37,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "deny": "relay_agentd.cli.decisions",
     },
     "Machinery": {
+        "doctor": "relay_agentd.cli.doctor",
         "demo": "relay_agentd.cli.demo",
         "up": "relay_agentd.cli.background",
         "down": "relay_agentd.cli.background",
