@@ -53,7 +53,7 @@ def _absent(patient: Patient, reason: str) -> Iterator[Check]:
 
 def _present(patient: Patient, ping: Mapping[str, Any]) -> Iterator[Check]:
     version = str(ping["version"])
-    running = f"running, pid {ping['pid']}, version {version}, {ping['sessions']} sessions"
+    running = f"running, pid {ping['pid']}, version {version}, sessions: {ping['sessions']}"
     if minor(version) == minor(__version__):
         yield ok("daemon", running)
     else:

@@ -105,14 +105,14 @@ def _folder(folder: Path) -> Check | None:
         return None
     except OSError as error:
         return problem("folders", f"{folder}: {error.strerror}", "see to it that you may use it")
-    if not stat.S_ISDIR(status.st_mode):
-        return problem("folders", f"{folder} is not a folder", "move it away")
-    if status.st_uid != os.geteuid():
-        return problem("folders", f"{folder} belongs to another user", "move it away")
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        detail = f"{folder} is not a folder of this user"
+        return problem("folders", detail, "move it away: a new one is made")
+    private = f"chmod 700 {folder}"
     if not os.access(folder, os.W_OK | os.X_OK):
-        return problem("folders", f"{folder} cannot be written", f"chmod 700 {folder}")
+        return problem("folders", f"{folder} cannot be written", private)
     if _is_open(folder):
-        return warning("folders", f"{folder} is open to other users", f"chmod 700 {folder}")
+        return warning("folders", f"{folder} is open to other users", private)
     return None
 
 

@@ -1,5 +1,6 @@
 """Checks of `doctor`: is there a relay, does it know us, does its clock agree with ours?"""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -28,7 +29,8 @@ def check(patient: Patient) -> Iterator[Check]:
             version = str(client.request(calls.health()).get("version"))
         except RelayUnreachable as error:
             start = "relay-agentd up" if is_local(settings.url) else "start it there"
-            yield problem("relay", str(error), f"{start}, or set AGENT_RELAY_URL")
+            reason = re.sub(r"\[Errno -?\d+\] ", "", str(error))
+            yield problem("relay", reason, f"{start}, or set AGENT_RELAY_URL")
             return
         except RelayRefused as refusal:
             yield problem("relay", str(refusal), "set AGENT_RELAY_URL to the relay's address")
