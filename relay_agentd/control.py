@@ -13,12 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe
+from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe, RelayRefused
 from relay_agentd.inspection import inspect
 from relay_agentd.session import Session
 from relay_agentd.session_names import one_called
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.session_state import SessionState
+from relay_agentd.session_tools import ToolBackend
 from relay_agentd.store.sessions import SessionKind, SessionRow
 from relay_agentd.supervisor import Supervisor
 from relay_server.wire import AgentStatus
@@ -64,12 +65,14 @@ class ControlServer:
         *,
         ping: Callable[[], Answer],
         serve_mcp: ServeMcp,
+        backend: ToolBackend,
         mcp_ready: Callable[[], Awaitable[object]],
         default_rig: str | None,
     ) -> None:
         self._supervisor = supervisor
         self._ping = ping
         self._serve_mcp = serve_mcp
+        self._backend = backend
         self._mcp_ready = mcp_ready
         self._default_rig = default_rig
         self._server: asyncio.Server | None = None
@@ -80,6 +83,8 @@ class ControlServer:
             "session.attach": self._on_attach,
             "session.join": self._on_join,
             "session.inspect": self._on_inspect,
+            "session.send": self._on_send,
+            "session.mail": self._on_mail,
             "session.start": self._on_start,
             "session.view": self._on_view,
             "session.plan": self._on_plan,
@@ -257,6 +262,23 @@ class ControlServer:
         live = [_listed(session) for session in self._supervisor.sessions()]
         given_up = [_described(row) for row in self._supervisor.given_up()]
         return {"sessions": [*given_up, *live]}
+
+    async def _on_send(self, _connection: _Connection, request: Request) -> Answer:
+        key = self._session(request).key
+        message, mark = _object(request, "message"), str(request.get("key"))
+        try:
+            return {"message": await self._backend.submit(key, message, key=mark)}
+        except RelayRefused as refusal:
+            raise ControlRefused(refusal.code, str(refusal)) from refusal
+
+    async def _on_mail(self, _connection: _Connection, request: Request) -> Answer:
+        limit = request.get("limit")
+        if type(limit) is not int or limit < 1:
+            raise ControlRefused("invalid_request", "limit: a number from 1")
+        mail = self._backend.take_mail(
+            self._session(request).key, limit, key=str(request.get("key"))
+        )
+        return {"messages": list(mail.messages), "left": mail.left}
 
     async def _on_inspect(self, _connection: _Connection, request: Request) -> Answer:
         sessions = self._supervisor.sessions()

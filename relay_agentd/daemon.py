@@ -124,6 +124,7 @@ class _Daemon:
             self.supervisor,
             ping=self._ping,
             serve_mcp=self._serve_mcp,
+            backend=self._backend,
             mcp_ready=self._mcp_ready.wait,
             default_rig=settings.rig,
         )

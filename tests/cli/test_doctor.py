@@ -15,7 +15,7 @@ Checks = dict[str, list[dict[str, Any]]]
 
 def examined(machine: Machine, *words: str, **environment: str) -> tuple[int, Checks]:
     """Exit status, and the checks by their names."""
-    done = machine.run("doctor", *words, "--json", **environment)
+    done = machine.run("doctor", *words, "--json", stdin=None, within=30.0, **environment)
     assert done.stdout, done.stderr
     found: Checks = {}
     for check in json.loads(done.stdout)["checks"]:
