@@ -88,7 +88,7 @@ class Hosts:
         paths: Paths,
         *,
         end: Callable[[str, str], object],
-        gave_up: Callable[[str], None],
+        gave_up: Callable[[str], object],
         providers: Callable[[str], Provider] = find_provider,
         patience: Patience = PATIENCE,
     ) -> None:

@@ -253,6 +253,8 @@ class ControlServer:
         finally:
             work.cancel()
             gone.cancel()
+            # Not before it has let go of the reader may the next line be read.
+            await asyncio.gather(work, gone, return_exceptions=True)
 
     async def _on_bell(self, _connection: _Connection, request: Request) -> Answer:
         courier = self._session(request).courier

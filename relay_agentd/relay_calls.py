@@ -282,6 +282,16 @@ def create_task(fields: Fields, *, idempotency_key: str | None = None) -> Call:
     return Call(method="POST", path="/api/tasks", body=fields, headers=headers)
 
 
+def task_events(task_id: int) -> Call:
+    """What happened to a task, oldest first."""
+    return Call(method="GET", path=f"/api/tasks/{task_id}/events")
+
+
+def release_task(task_id: int, agent_id: str) -> Call:
+    """Give a task back."""
+    return Call(method="POST", path=f"/api/tasks/{task_id}/release", body={"agentId": agent_id})
+
+
 def claim_task(
     task_id: int, agent_id: str, *, lease_seconds: int | None = None, instance: str | None = None
 ) -> Call:

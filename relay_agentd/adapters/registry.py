@@ -37,7 +37,12 @@ class Transport:
     """False: the session fetches its mail itself."""
 
 
-def _claude(port: SessionPort, _connection: Connection) -> Adapter:
+def _claude(port: SessionPort, connection: Connection) -> Adapter:
+    if connection.helper_socket is not None:
+        from relay_agentd.adapters.claude_stream import ClaudeStreamAdapter
+
+        return ClaudeStreamAdapter(port, connection.helper_socket)
+
     from relay_agentd.adapters.claude import ClaudeAdapter
 
     return ClaudeAdapter(port)

@@ -30,6 +30,12 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "thread": "relay_agentd.cli.messages",
         "explain": "relay_agentd.cli.explain",
         "tail": "relay_agentd.cli.tail",
+        "label": "relay_agentd.cli.label",
+    },
+    "Work": {
+        "tasks": "relay_agentd.cli.tasks",
+        "task": "relay_agentd.cli.tasks",
+        "claim": "relay_agentd.cli.claim",
     },
     "What sessions ask you": {
         "approvals": "relay_agentd.cli.approvals",
@@ -39,10 +45,12 @@ _SECTIONS: dict[str, dict[str, str]] = {
     "Machinery": {
         "doctor": "relay_agentd.cli.doctor",
         "demo": "relay_agentd.cli.demo",
+        "join": "relay_agentd.cli.join",
         "up": "relay_agentd.cli.background",
         "down": "relay_agentd.cli.background",
         "serve": "relay_agentd.cli.serve",
         "mcp": "relay_agentd.cli.mcp",
+        "completion": "relay_agentd.cli.completion",
     },
 }
 _MODULES = {name: module for section in _SECTIONS.values() for name, module in section.items()}

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relay_agentd.cli.completion import complete_agent
 from relay_agentd.cli.conversation import print_messages
 from relay_agentd.cli.output import is_terminal
 from relay_agentd.cli.relay import relay
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command("inbox", short_help="Show what was sent to an agent, or to you.")
-@click.option("--for", "agent", metavar="ID", help="Whose inbox (yours).")
+@click.option(
+    "--for",
+    "agent",
+    metavar="ID",
+    shell_complete=complete_agent,
+    help="Whose inbox (yours).",
+)
 @click.option("--all", "everything", is_flag=True, help="Also what was marked as read.")
 @click.option("--mark-read", is_flag=True, help="Mark what is shown as read.")
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=50, show_default=True)

@@ -99,6 +99,7 @@ class DaemonParts:
         hosts: HostProvider | None = None,
         patience: Patience = PATIENCE,
         settings: Settings | None = None,
+        machine: str = "box",
     ) -> None:
         self.url = url
         self.cwd = folder
@@ -110,25 +111,35 @@ class DaemonParts:
         self.link = RelayLink(
             self.client,
             self.store.mail,
-            machine="box",
+            machine=machine,
             facts=lambda: {
-                "hostname": "box",
+                "hostname": machine,
                 "launchRoots": [str(root) for root in self.settings.launch_roots],
             },
             heartbeat_seconds=0.5,
         )
         self.desk = ApprovalDesk(self.client, self.link.has)
         transport = session.transport(needs_helper=needs_helper)
+        provider = hosts or HostProvider()
+
+        def providers(_: str) -> HostProvider:
+            return provider
+
         self.supervisor = Supervisor(
-            Machine("box", url, self.store, self.link, self.desk),
+            Machine(machine, url, self.store, self.link, self.desk),
             self.paths,
             transports=lambda _: transport,
-            providers=lambda _: hosts or HostProvider(),
+            providers=providers,
             patience=patience,
         )
         self.settings = settings or Settings(url=url)
         self.commands = Commands(
-            "box", self.store, self.client, self.supervisor, self._launch_defaults()
+            machine,
+            self.store,
+            self.client,
+            self.supervisor,
+            self._launch_defaults(),
+            providers=providers,
         )
         self.supervisor.on_command = self.commands.commanded
         self.http = httpx.AsyncClient(base_url=url, trust_env=False)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from relay_agentd.background import Patience
 from relay_agentd.session_state import SessionState
+from relay_agentd.settings import Settings
 from relay_agentd.store.sessions import SessionRow
 from tests.agentd.harness import KEY, DaemonParts, until
 from tests.support.host_provider import MARKER, HostProvider
@@ -21,12 +22,20 @@ class Bench:
         self.folder = folder
         self.mark = str(folder)
         self.provider = HostProvider()
+        self.machine = "box"
+        self.settings = Settings(url=url)
         self.session = MemorySession(id=f"conversation in {folder.name}")
 
     def daemon(self, patience: Patience = QUICK) -> DaemonParts:
         """The daemon, or the next one."""
         return DaemonParts(
-            self.url, self.folder, self.session, hosts=self.provider, patience=patience
+            self.url,
+            self.folder,
+            self.session,
+            hosts=self.provider,
+            patience=patience,
+            settings=self.settings,
+            machine=self.machine,
         )
 
     @property

@@ -8,13 +8,13 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from relay_agentd.adapters.base import Answer, Ask, Delivery, Outcome
+from relay_agentd.adapters.base import Adapter, Answer, Ask, Delivery, Outcome, SessionPort
 from relay_agentd.adapters.claude import ClaudeAdapter
 from relay_server.wire import AgentStatus, ApprovalMode, Decision, Priority, Reachability
 
@@ -29,7 +29,14 @@ class Bench:
 
     key = "0123456789abcdef"
 
-    def __init__(self, folder: Path, cwd: Path, control: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cwd: Path,
+        control: Path,
+        build: Callable[[SessionPort], Adapter] = ClaudeAdapter,
+    ) -> None:
+        self._build = build
         self.folder, self.cwd, self.control = folder, cwd, control
         self.opens: list[tuple[str, Mapping[str, Any]]] = []
         self.statuses: list[AgentStatus] = []
@@ -65,12 +72,18 @@ class Bench:
         future: Future[T] = asyncio.run_coroutine_threadsafe(waited(), self._loop)
         return future.result(15)
 
-    def deliver(self, text: str) -> str:
+    def change_approval(self, mode: ApprovalMode) -> None:
+        """The mode is changed at the relay, as the session would be told."""
+        self.approval = mode
+        (self.folder / "mode").write_text(mode.value)
+        self._loop.call_soon_threadsafe(self._adapter.approval_changed, mode)
+
+    def deliver(self, text: str, *, is_mail: bool = True) -> str:
         """Put one delivery on its way; returns its id."""
         self._count += 1
         delivery = Delivery(
             id=f"d-{self._count:016x}",
-            message_ids=(self._count,),
+            message_ids=(self._count,) if is_mail else (),
             text=text,
             priority=Priority.NORMAL,
         )
@@ -190,7 +203,7 @@ class Bench:
         task.add_done_callback(self._tasks.discard)
 
     async def _start(self) -> None:
-        self._adapter = ClaudeAdapter(_Port(self))
+        self._adapter = self._build(_Port(self))
         self._spawn(self._adapter.run())
         self._server = await asyncio.start_unix_server(
             self._serve, str(self.control), limit=_LINE_LIMIT

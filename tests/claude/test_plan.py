@@ -66,11 +66,19 @@ def test_guarded_starts_in_the_mode_that_asks(version: str, mode: str) -> None:
     assert flags[flags.index("--permission-mode") + 1] == mode
 
 
+def test_guarded_sub_agents_work_where_their_dialogs_show() -> None:
+    variable = "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"
+
+    assert planned("guarded").provider.environment[variable] == "1"
+    assert variable not in planned("open").provider.environment
+
+
 def test_read_only_never_asks_and_forbids_the_editing_tools() -> None:
     flags = " ".join(ours(planned("read-only")))
 
     assert "--permission-mode dontAsk" in flags
-    assert "--disallowedTools Edit Write NotebookEdit --allowedTools Read Grep Glob" in flags
+    assert "--disallowedTools Edit Write NotebookEdit WebFetch" in flags
+    assert "--allowedTools Read Grep Glob" in flags
     assert RELAY_TOOLS in flags
 
 

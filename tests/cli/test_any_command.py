@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import httpx
 import pytest
@@ -31,9 +32,10 @@ def test_it_is_an_agent_by_its_own_name_as_long_as_it_runs(running: Machine) -> 
     eventually(lambda: (seen(running, agent["id"]) or {})["status"] == "offline")
 
 
-def seen(machine: Machine, agent_id: str) -> dict[str, object] | None:
+def seen(machine: Machine, agent_id: str) -> dict[str, Any] | None:
     answer = httpx.get(f"{machine.url}/api/agents/{agent_id}", trust_env=False)
-    return answer.json() if answer.status_code == 200 else None
+    found: dict[str, Any] = answer.json()
+    return found if answer.status_code == 200 else None
 
 
 def test_commands_inside_it_speak_for_it_and_read_its_mail(running: Machine) -> None:
