@@ -18,6 +18,7 @@ from relay_agentd.client import (
     RelayUnreachable,
     StaleInstance,
 )
+from tests.support.documents import blocks
 from tests.support.relay_process import RelayProcess
 from tests.support.wait import eventually
 
@@ -276,3 +277,11 @@ def test_where_the_relay_is_comes_from_the_settings(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     with RelayClient(an_id(tmp_path)) as bot:
         assert bot.url == relay.url
+
+
+def test_the_lines_of_its_page_are_python() -> None:
+    lines = blocks("docs/client.md", "python")
+
+    assert len(lines) >= 4
+    for each in lines:
+        compile(each, "docs/client.md", "exec")
