@@ -8,6 +8,7 @@
     ├── AlreadyRunning      another daemon holds this state folder    exit 4
     ├── RelayUnreachable    no answer from the relay                  exit 3
     ├── RelayRefused        the relay answered with a problem         exit 4
+    ├── OutboxFull          too many messages wait for the relay      exit 3
     ├── DaemonUnreachable   nobody listens on the control socket      exit 3
     └── ControlRefused      the daemon answered with an error         exit 4
 
@@ -94,6 +95,15 @@ class RelayRefused(AgentdError):
         """When the relay said to come back, in seconds from its answer."""
         seconds = self.problem.get("retryAfterSeconds")
         return seconds if isinstance(seconds, int | float) else None
+
+
+class OutboxFull(AgentdError):
+    """The relay is away, and as many messages wait for it as are kept."""
+
+    exit_status = 3
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} messages wait for the relay already, so this one was not taken")
 
 
 class DaemonUnreachable(AgentdError):
