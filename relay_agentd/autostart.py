@@ -161,6 +161,16 @@ def start_daemon(machine: Machine) -> None:
     _spawn(machine, DAEMON, {})
 
 
+def bring_up(machine: Machine) -> None:
+    """Start what is missing in the background and do not wait for it; a failure is in the log."""
+    make_private(machine.paths.state)
+    log = make_private(machine.paths.logs) / "up.out"
+    environment = _scrubbed(machine.environment) | {"AGENT_RELAY_URL": machine.settings.url}
+    if machine.settings.token:
+        environment["AGENT_RELAY_TOKEN"] = machine.settings.token
+    spawn_detached([sys.executable, "-m", DAEMON, "up"], environment, log)
+
+
 def started(paths: Paths) -> list[tuple[str, ProcessId]]:
     """What was started from here and still runs: (module, process)."""
     running = []

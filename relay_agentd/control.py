@@ -13,10 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe
+from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe, RelayRefused
+from relay_agentd.inspection import inspect
 from relay_agentd.session import Session
+from relay_agentd.session_names import one_called
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.session_state import SessionState
+from relay_agentd.session_tools import ToolBackend
 from relay_agentd.store.sessions import SessionKind, SessionRow
 from relay_agentd.supervisor import Supervisor
 from relay_server.wire import AgentStatus
@@ -62,12 +65,14 @@ class ControlServer:
         *,
         ping: Callable[[], Answer],
         serve_mcp: ServeMcp,
+        backend: ToolBackend,
         mcp_ready: Callable[[], Awaitable[object]],
         default_rig: str | None,
     ) -> None:
         self._supervisor = supervisor
         self._ping = ping
         self._serve_mcp = serve_mcp
+        self._backend = backend
         self._mcp_ready = mcp_ready
         self._default_rig = default_rig
         self._server: asyncio.Server | None = None
@@ -77,6 +82,9 @@ class ControlServer:
             "session.open": self._on_open,
             "session.attach": self._on_attach,
             "session.join": self._on_join,
+            "session.inspect": self._on_inspect,
+            "session.send": self._on_send,
+            "session.mail": self._on_mail,
             "session.start": self._on_start,
             "session.view": self._on_view,
             "session.plan": self._on_plan,
@@ -257,6 +265,27 @@ class ControlServer:
         given_up = [_described(row) for row in self._supervisor.given_up()]
         return {"sessions": [*given_up, *live]}
 
+    async def _on_send(self, _connection: _Connection, request: Request) -> Answer:
+        key = self._session(request).key
+        message, mark = _object(request, "message"), str(request.get("key"))
+        try:
+            return {"message": await self._backend.submit(key, message, key=mark)}
+        except RelayRefused as refusal:
+            raise ControlRefused(refusal.code, str(refusal)) from refusal
+
+    async def _on_mail(self, _connection: _Connection, request: Request) -> Answer:
+        limit = request.get("limit")
+        if type(limit) is not int or limit < 1:
+            raise ControlRefused("invalid_request", "limit: a number from 1")
+        mail = self._backend.take_mail(
+            self._session(request).key, limit, key=str(request.get("key"))
+        )
+        return {"messages": list(mail.messages), "left": mail.left}
+
+    async def _on_inspect(self, _connection: _Connection, request: Request) -> Answer:
+        sessions = self._supervisor.sessions()
+        return await inspect(one_called(sessions, str(request.get("target"))))
+
     async def _on_stop(self, _connection: _Connection, request: Request) -> Answer:
         await self._supervisor.stop_session(
             str(request.get("target")), force=request.get("force") is True
@@ -266,6 +295,8 @@ class ControlServer:
     async def _on_mcp(self, connection: _Connection, request: Request) -> None:
         """From here on the connection is the pipe's."""
         try:
+            if "join" in request:
+                self._join_by_pipe(request)
             session = self._session(request)
         except ControlRefused as refusal:
             await connection.answer(_error(refusal))
@@ -277,6 +308,12 @@ class ControlServer:
             )
         except Exception:
             log.exception("the tools of session %s failed", session.key)
+
+    def _join_by_pipe(self, request: Request) -> None:
+        """A pipe that is the session itself: again after each restart of ours."""
+        told = {**_object(request, "join"), "key": request.get("session")}
+        joining = OpenRequest.parse(told, self._default_rig, SessionKind.JOINED)
+        self._supervisor.join(joining, _object(told, "process"))
 
     def _session(self, request: Request) -> Session:
         return self._supervisor.find(str(request.get("session")))

@@ -105,6 +105,8 @@ class _Daemon:
         client: AsyncRelayClient,
     ) -> None:
         self._settings = settings
+        self._store = store
+        self._paths = paths
         self._machine_id = machine_id
         self.link = RelayLink(
             client,
@@ -132,6 +134,7 @@ class _Daemon:
             self.supervisor,
             ping=self._ping,
             serve_mcp=self._serve_mcp,
+            backend=self._backend,
             mcp_ready=self._mcp_ready.wait,
             default_rig=settings.rig,
         )
@@ -180,6 +183,9 @@ class _Daemon:
             "problem": self.link.problem,
             "tools": "ready" if self._mcp_ready.is_set() else "loading",
             "sessions": len(self.supervisor.sessions()),
+            "outbox": self._store.outbox.count(),
+            "unreported": len(self._store.mail.unreported()),
+            "databaseBytes": self._paths.database.stat().st_size,
         }
 
     def _facts(self) -> Mapping[str, Any]:

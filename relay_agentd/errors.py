@@ -90,6 +90,12 @@ class RelayRefused(AgentdError):
         """Is the same call worth another try later, unchanged?"""
         return self.status == 429 or self.status >= 500
 
+    @property
+    def retry_after(self) -> float | None:
+        """When the relay said to come back, in seconds from its answer."""
+        seconds = self.problem.get("retryAfterSeconds")
+        return seconds if isinstance(seconds, int | float) else None
+
 
 class OutboxFull(AgentdError):
     """The relay is away, and as many messages wait for it as are kept."""

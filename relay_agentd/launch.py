@@ -208,6 +208,11 @@ def _request(launch: Launch) -> tuple[Provider, LaunchRequest]:
     return provider, request
 
 
+def _own_name(launch: Launch) -> str | None:
+    """A program of no provider goes by its own name."""
+    return Path(launch.arguments[0]).name if launch.provider == "command" else None
+
+
 def _plan(provider: Provider, request: LaunchRequest) -> LaunchPlan:
     """Raises: ArgumentsWrong."""
     try:
@@ -234,7 +239,7 @@ def _link(launch: Launch, request: LaunchRequest) -> SessionLink:
         tags=list(settings.tags),
         capabilities=list(settings.capabilities),
         channels=list(settings.channels),
-        rig=settings.rig,
+        rig=settings.rig or _own_name(launch),
         launcher=_wire(ProcessId.of(os.getpid())),
         providerVersion=request.binary.version,
         arguments=list(launch.arguments),

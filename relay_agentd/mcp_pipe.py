@@ -1,9 +1,9 @@
 """The stdio MCP server a provider starts for each session: a thin pipe to the daemon.
 
-Run as ``python -I -S mcp_pipe.py`` with AGENT_RELAY_SESSION and AGENT_RELAY_CONTROL set. The MCP
-SDK costs 65 MB and a second, so it lives once, in the daemon; this passes newline-delimited
-JSON-RPC between the provider's stdin/stdout and the daemon's control socket. It must import only
-the standard library, nothing of ours (20 MB, 150 ms), and write only protocol to stdout.
+Run as ``python -I -S mcp_pipe.py`` with AGENT_RELAY_SESSION and AGENT_RELAY_CONTROL set, and with
+AGENT_RELAY_JOIN where the pipe alone is the session (`relay-agentd mcp`): what a daemon needs to
+take it up. The MCP SDK costs 65 MB and a second, so it lives once, in the daemon; this passes lines
+between stdin/stdout and the control socket, with the standard library only (20 MB, 150 ms).
 
 It outlives the daemon. It remembers the client's handshake and every request without an answer;
 on a new connection it replays the first, swallows that answer, and sends the requests again. The
@@ -13,9 +13,8 @@ A daemon that is not there at the start: a client gives a server up for good whe
 fails, and waits 10 s and more before it does. So a missing daemon is waited for shortly, then
 `initialize` and `tools/list` are answered here (with no tools), and once the daemon is there the
 client is told that the tools have changed. A session that starts in the seconds of a daemon's
-restart notices nothing, one without any daemon starts as if it had no relay.
-
-One thread, one loop over three file descriptors, none of them blocking.
+restart notices nothing, one without any starts as if it had no relay. One thread, one loop, and
+no descriptor that blocks.
 """
 
 import json
@@ -28,8 +27,10 @@ import time
 from typing import Any, Final
 
 # How long a request may wait for an absent daemon. A call waits longer than a daemon takes to
-# restart (its service manager or a launcher starts it within 5 s) and shorter than clients do.
-PATIENCE: Final = {"initialize": 4.0, "tools/list": 4.0}
+# restart (its service manager or a launcher starts it within 5 s) and shorter than clients do;
+# where we start the daemon ourselves (`relay-agentd mcp`) it takes a little longer.
+JOIN: Final = os.environ.get("AGENT_RELAY_JOIN")
+PATIENCE: Final = dict.fromkeys(("initialize", "tools/list"), 8.0 if JOIN else 4.0)
 CALL_PATIENCE: Final = 25.0
 # A daemon that accepts and then says nothing (stopped, or busy importing) is tried anew after it.
 HANDSHAKE_SECONDS: Final = 10.0
@@ -194,7 +195,8 @@ class Link:
 
     def __init__(self, path: str, session: str) -> None:
         self.path = path
-        self.hello = encode({"op": "mcp", "session": session, "instance": os.urandom(16).hex()})
+        hello = {"op": "mcp", "session": session, "instance": os.urandom(16).hex()}
+        self.hello = encode(hello | ({"join": json.loads(JOIN)} if JOIN else {}))
         self.state = "away"
         self.socket: socket.socket | None = None
         self.lines = Lines()
@@ -257,8 +259,8 @@ class Pipe:
         self.client_lines = Lines()
         self.client_out = bytearray()
 
-    def run(self) -> None:
-        """Serve until the client closes its end."""
+    def run(self) -> int:
+        """Serve until the client closes its end; the exit status."""
         os.set_blocking(0, False)
         os.set_blocking(1, False)
         serving = True
@@ -273,6 +275,7 @@ class Pipe:
                 self.lost()
             elif peer is not None and peer in readable:
                 self.read_daemon()
+        return 0
 
     def step(self, now: float) -> None:
         """What time alone brings about."""
@@ -289,8 +292,7 @@ class Pipe:
         """Sleep until a descriptor is ready or time brings something about."""
         link = self.link
         peers: list[Any] = [link.socket] if link.socket else []
-        writing = ([1] if self.client_out else []) + (peers if link.out else [])
-        timeout = None
+        writing, timeout = ([1] if self.client_out else []) + (peers if link.out else []), None
         if link.state != "ready":
             waiting = self.conversation.waiting.values()
             due = min([link.next_step, *(request.deadline() for request in waiting)])
@@ -384,16 +386,14 @@ class Pipe:
 
 def main() -> int:
     """Run the pipe. A signal ends it on the spot: there is nothing here to put in order."""
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in ending:
+    for number in (ending := (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
     session, control = (os.environ.get(f"AGENT_RELAY_{name}") for name in ("SESSION", "CONTROL"))
     if not session or not control:
-        sys.stderr.write("agent-relay: start sessions with `relay-agentd run`\n")
+        sys.stderr.write("agent-relay: start this with `relay-agentd mcp`\n")
         return 2
-    Pipe(control, session).run()
-    return 0
+    return Pipe(control, session).run()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ Runs on the daemon's loop; owns nothing beyond one connection.
 
 import asyncio
 import contextlib
+import functools
+from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
@@ -18,7 +20,7 @@ from mcp.shared.message import SessionMessage
 
 from relay_agentd import __version__
 from relay_agentd.session_tools import ToolBackend, call_tool, idempotency_key
-from relay_agentd.tool_specs import INSTRUCTIONS, TOOLS
+from relay_agentd.tool_specs import INSTRUCTIONS, POLL_INSTRUCTIONS, TOOLS
 
 CHUNK: Final = 65536
 MAX_LINE: Final = 8 * 1024 * 1024
@@ -55,7 +57,8 @@ async def serve(
     outbound, out_of = anyio.create_memory_object_stream[SessionMessage](0)
     with into, inbound, outbound, out_of:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_read, reader, into)
+            heard = functools.partial(_introduce, backend, session_key)
+            tasks.start_soon(_read, reader, into, heard)
             tasks.start_soon(_write, out_of, writer)
             await server.run(inbound, outbound, options)
             tasks.cancel_scope.cancel()
@@ -76,7 +79,7 @@ def _build(session_key: str, instance: str, backend: ToolBackend) -> Server[Any]
     server: Server[Any] = Server(
         "agent-relay",
         version=__version__,
-        instructions=INSTRUCTIONS,
+        instructions=INSTRUCTIONS if backend.unnoticed(session_key) is None else POLL_INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=on_call,
     )
@@ -84,8 +87,18 @@ def _build(session_key: str, instance: str, backend: ToolBackend) -> Server[Any]
     return server
 
 
+def _introduce(backend: ToolBackend, session_key: str, item: SessionMessage | Exception) -> None:
+    """Before the SDK answers `initialize`, so that the session is known in its first call."""
+    message = item.message if isinstance(item, SessionMessage) else None
+    if isinstance(message, types.JSONRPCRequest) and message.method == "initialize":
+        client = (message.params or {}).get("clientInfo")
+        backend.introduced(session_key, client if isinstance(client, dict) else {})
+
+
 async def _read(
-    reader: asyncio.StreamReader, into: MemoryObjectSendStream[SessionMessage | Exception]
+    reader: asyncio.StreamReader,
+    into: MemoryObjectSendStream[SessionMessage | Exception],
+    heard: Callable[[SessionMessage | Exception], None],
 ) -> None:
     """Lines from the pipe to the SDK. Reads in chunks: readline would cap a message at the
     limit the daemon's other control connections need."""
@@ -95,7 +108,9 @@ async def _read(
             while chunk := await reader.read(CHUNK):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in filter(bytes.strip, lines):
-                    await into.send(_parse(line))
+                    item = _parse(line)
+                    heard(item)
+                    await into.send(item)
                 if len(rest) > MAX_LINE:
                     return
 

@@ -90,6 +90,12 @@ def set_status(
     )
 
 
+def heartbeat(agent_id: str, *, instance: str | None = None) -> Call:
+    """A sign of life of one agent."""
+    path = f"/api/agents/{_segment(agent_id)}/heartbeat"
+    return Call(method="POST", path=path, body={}, headers=_instance(instance))
+
+
 def heartbeats(agents: Sequence[Fields], *, machine: str) -> Call:
     """One sign of life for a whole machine."""
     return Call(
@@ -275,6 +281,12 @@ def task(task_id: int) -> Call:
     return Call(method="GET", path=f"/api/tasks/{task_id}")
 
 
+def create_task(fields: Fields, *, idempotency_key: str | None = None) -> Call:
+    """Report work to be done; `fields` as in the contract (`title`, `target`, ...)."""
+    headers = _idempotency(idempotency_key)
+    return Call(method="POST", path="/api/tasks", body=fields, headers=headers)
+
+
 def task_events(task_id: int) -> Call:
     """What happened to a task, oldest first."""
     return Call(method="GET", path=f"/api/tasks/{task_id}/events")
@@ -310,10 +322,10 @@ def set_task_status(
 # --- streams ---
 
 
-def stream(agent_ids: Iterable[str], *, machine: str) -> Call:
-    """Mail and changes for all sessions of a machine."""
-    query = [("agent", agent_id) for agent_id in agent_ids]
-    return Call(method="GET", path="/api/stream", query=(*query, ("machine", machine)))
+def stream(agent_ids: Iterable[str], *, machine: str | None) -> Call:
+    """Mail and changes for all sessions of a machine, or for agents of none."""
+    agents = [("agent", agent_id) for agent_id in agent_ids]
+    return Call(method="GET", path="/api/stream", query=(*agents, *_query({"machine": machine})))
 
 
 def change_stream(stream_id: str, agent_ids: Iterable[str]) -> Call:

@@ -69,6 +69,21 @@ class Session:
         self.courier: Courier | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def machine(self) -> Machine:
+        """Where it runs."""
+        return self._machine
+
+    @property
+    def reachability(self) -> Reachability:
+        """How messages get in at present."""
+        return self._reachability
+
+    @property
+    def fetches_mail(self) -> bool:
+        """Does it see its mail only when it asks?"""
+        return not self._transport.pushes
+
     # --- for the supervisor ---
 
     def change(self, **changes: Any) -> None:
@@ -96,17 +111,18 @@ class Session:
                 conversation=self.row.provider_session_id,
             ),
         )
-        self.courier = Courier(
-            self.key,
-            self.adapter,
-            self._machine.store.mail,
-            agent_id=lambda: self.row.agent_id,
-            receipts_changed=self._machine.link.receipts_changed,
-            relay_time=self._machine.link.relay_time,
-            first=FirstPrompt(lambda: self.row.prompt, proved=lambda: self.change(prompt=None)),
-        )
         self._start(self._keep_running(self.adapter.run), "adapter")
-        self._start(self._keep_running(self.courier.run), "courier")
+        if self._transport.pushes:
+            self.courier = Courier(
+                self.key,
+                self.adapter,
+                self._machine.store.mail,
+                agent_id=lambda: self.row.agent_id,
+                receipts_changed=self._machine.link.receipts_changed,
+                relay_time=self._machine.link.relay_time,
+                first=FirstPrompt(lambda: self.row.prompt, proved=lambda: self.change(prompt=None)),
+            )
+            self._start(self._keep_running(self.courier.run), "courier")
 
     def rejoin(self) -> None:
         """After a restart of the daemon: the relay knows the agent, the link has to learn of it,

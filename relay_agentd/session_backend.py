@@ -5,6 +5,7 @@ daemon's loop.
 """
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from relay_agentd.supervisor import Supervisor
 
 # A nicety in an answer is not worth a longer wait.
 _GLANCE_SECONDS: Final = 1.0
+_LONGEST_NAME: Final = 60
 
 
 class SessionBackend:
@@ -117,6 +119,33 @@ class SessionBackend:
             left=len(self._mail.waiting(session_key, self._link.relay_time())),
             on_the_way=self._mail.on_the_way(session_key),
         )
+
+    def unnoticed(self, session_key: str) -> int | None:
+        """Mail that waits until the session asks; None where it does not have to."""
+        try:
+            session = self._supervisor.find(session_key)
+        except ControlRefused:
+            return None
+        return (
+            len(self._mail.waiting(session_key, self._link.relay_time()))
+            if session.fetches_mail
+            else None
+        )
+
+    def introduced(self, session_key: str, client: Mapping[str, Any]) -> None:
+        """An MCP client that is a session by itself goes by its own name; the same client in the
+        same folder is the same agent again, a second one at the same time another."""
+        session = self._supervisor.find(session_key)
+        if not session.fetches_mail or session.row.agent_id is not None:
+            return
+        name = str(client.get("name") or "mcp")[:_LONGEST_NAME]
+        if session.row.rig == session.row.provider:
+            session.change(rig=name)
+        taken = {each.row.provider_session_id for each in self._supervisor.sessions()}
+        numbers = (f"mcp {name} {session.cwd} {number}" for number in itertools.count(1))
+        conversation = next(each for each in numbers if each not in taken)
+        meta = {"client": name, "clientVersion": str(client.get("version") or "")[:_LONGEST_NAME]}
+        session.opened(conversation, cwd=session.cwd, meta=meta)
 
     def _addressed(self, agent_id: str, message: Message) -> Message:
         """A reply knows whom it is for without the relay, as far as this machine does."""

@@ -90,6 +90,13 @@ class ToolBackend(Protocol):
         `read` (so no push repeats them, and the relay is told) and are bound to `key`: the same
         key gets the same messages again, because the first answer may have been lost."""
 
+    def unnoticed(self, session_key: str) -> int | None:
+        """How much mail waits in a session that only sees it when it asks; None for a session
+        into which mail comes by itself."""
+
+    def introduced(self, session_key: str, client: Mapping[str, Any]) -> None:
+        """The client behind the pipe said who it is (MCP's `clientInfo`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
@@ -117,7 +124,7 @@ async def call_tool(
     call = _Call(backend, session_key, agent_id, Arguments(arguments), key)
     try:
         call.arguments.reject_unknown(name)
-        return ToolResult(await tool(call))
+        return ToolResult(await tool(call) + _notice(call, name))
     except BadArgument as error:
         return ToolResult(str(error), is_error=True)
     except (RelayUnreachable, OutboxFull) as error:
@@ -147,6 +154,12 @@ class _Call:
     agent_id: str
     arguments: Arguments
     key: str
+
+
+def _notice(call: _Call, name: str) -> str:
+    """What makes a session that has to ask for its mail do so."""
+    waiting = call.backend.unnoticed(call.session_key) if name != "relay_inbox" else None
+    return f"\nUnread mail: {waiting}. Call relay_inbox." if waiting else ""
 
 
 async def _send(call: _Call) -> str:
@@ -218,7 +231,11 @@ async def _inbox(call: _Call) -> str:
         parts.append(f"{mail.left} more: call relay_inbox again.")
     if mail.on_the_way:
         parts.append(f"{mail.on_the_way} more on the way into this session by themselves.")
-    return "\n".join(parts) or "No unread mail. New mail comes in by itself."
+    if parts:
+        return "\n".join(parts)
+    if call.backend.unnoticed(call.session_key) is None:
+        return "No unread mail. New mail comes in by itself."
+    return f"No unread mail for {call.agent_id}. Look again later."
 
 
 async def _agents(call: _Call) -> str:

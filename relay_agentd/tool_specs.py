@@ -16,6 +16,12 @@ INSTRUCTIONS: Final = (
     "`[msg:N] from SENDER ...`; answer it with relay_reply. Do not poll relay_inbox."
 )
 
+POLL_INSTRUCTIONS: Final = (
+    "You are an agent on Agent Relay: talk with other AI coding sessions and people. Mail does not "
+    "come in by itself: call relay_inbox at the start of each task, after a question, and when an "
+    "answer mentions unread mail. It is from other agents, not your user. Answer with relay_reply."
+)
+
 TASK_STATUSES: Final = tuple(
     status.value
     for status in (

@@ -18,6 +18,8 @@ SESSION_VARIABLE = "AGENT_RELAY_SESSION"
 CONTROL_VARIABLE = "AGENT_RELAY_CONTROL"
 # Absolute path of the session's private folder (0700), gone when the session ends.
 FOLDER_VARIABLE = "AGENT_RELAY_SESSION_DIR"
+# Of an MCP pipe that is a session by itself: what it is, as the control socket takes it.
+JOIN_VARIABLE = "AGENT_RELAY_JOIN"
 
 
 class ProviderNotFound(Exception):

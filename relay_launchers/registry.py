@@ -14,6 +14,8 @@ ENTRY_POINT_GROUP = "agent_relay.providers"
 
 # Each package holds its provider as `PROVIDER`.
 _BUILT_IN = {"claude": "relay_launchers.claude", "codex": "relay_launchers.codex"}
+# What `run -- COMMAND` is: nothing a person has to name.
+_UNLISTED = {"command": "relay_launchers.command"}
 
 
 class UnknownProvider(Exception):
@@ -30,8 +32,8 @@ def provider_names() -> list[str]:
 
 def find_provider(name: str) -> Provider:
     """The provider called `name`. Raises UnknownProvider."""
-    if name in _BUILT_IN:
-        return cast("Provider", import_module(_BUILT_IN[name]).PROVIDER)
+    if module := (_BUILT_IN | _UNLISTED).get(name):
+        return cast("Provider", import_module(module).PROVIDER)
     # Only for a name that is not built in: reading what is installed takes its time.
     from importlib.metadata import entry_points
 

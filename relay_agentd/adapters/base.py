@@ -93,6 +93,15 @@ class Way:
     """Unix time of the latest proof that came this way."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One thing that can be seen of a session without putting anything into its context."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
 class SessionPort(Protocol):
     """What the supervisor offers an adapter. All calls return at once and never raise."""
 
@@ -177,6 +186,9 @@ class Adapter(Protocol):
     def ways(self) -> Sequence[Way]:
         """The ladder, first way first."""
 
+    async def probe(self) -> Sequence[Probe]:
+        """Look whether messages could get in, without sending one."""
+
 
 class AdapterDefaults:
     """An adapter of a provider without hooks, questions or more than one way in: inherit from it
@@ -202,4 +214,8 @@ class AdapterDefaults:
 
     def ways(self) -> Sequence[Way]:
         """There is no ladder."""
+        return ()
+
+    async def probe(self) -> Sequence[Probe]:
+        """There is nothing to be seen from outside."""
         return ()

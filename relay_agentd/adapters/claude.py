@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from relay_agentd.adapters.base import Answer, Delivery, Outcome, SessionPort, Way
+from relay_agentd.adapters.base import Answer, Delivery, Outcome, Probe, SessionPort, Way
+from relay_agentd.adapters.claude_probe import BELL, SOCKET, absent_ways, probe
 from relay_agentd.adapters.claude_questions import ClaudeQuestions
 from relay_agentd.adapters.claude_session import ClaudeSession
 from relay_agentd.adapters.claude_transcript import TranscriptReader, changes, last_sighting
 from relay_agentd.adapters.claude_transport import Sent, ring, send_frames
+from relay_agentd.adapters.ladder import Ladder
 from relay_launchers.claude.envelope import frames
 from relay_launchers.claude.evidence import Sighting, sightings
 from relay_server.wire import AgentStatus, ApprovalMode, Reachability
@@ -50,7 +52,6 @@ class _UnderWay:
 
     delivery: Delivery
     since: float
-    by_socket: bool
 
 
 class ClaudeAdapter:
@@ -64,7 +65,7 @@ class ClaudeAdapter:
         # A daemon that takes over does not know for how long the session has been at rest.
         self._status_since = self._now()
         self._status_since_ms = 0.0
-        self._socket_failed = False
+        self._ladder = Ladder(SOCKET, BELL)
         self._deaf_until = 0.0
         self._rung_at: float | None = None
         self._under_way: dict[str, _UnderWay] = {}
@@ -155,11 +156,12 @@ class ClaudeAdapter:
         """These were handed and lack proof."""
         now, known = self._now(), self._under_way
         self._under_way = {
-            each.id: known.get(each.id) or _UnderWay(each, now, by_socket=False)
-            for each in deliveries
+            each.id: known.get(each.id) or _UnderWay(each, now) for each in deliveries
         }
-        if self._under_way.keys() - known.keys():
-            # The bell was heard: mail was taken.
+        if added := self._under_way.keys() - known.keys():
+            if self._rung_at is not None:
+                # The bell was heard: mail was taken.
+                self._ladder.takes(BELL, *added)
             self._rung_at = None
         self._update_wanted()
 
@@ -173,31 +175,37 @@ class ClaudeAdapter:
 
     def ways(self) -> Sequence[Way]:
         """The ladder, first way first."""
-        return ()
+        return self._ladder.ways(absent_ways(self._session, self._messaging_socket()))
+
+    async def probe(self) -> Sequence[Probe]:
+        """Look whether messages could get in, without sending one."""
+        return await probe(self._session, self._messaging_socket(), self._port.folder)
 
     # --- ways in ---
 
     async def _push_by_socket(self, session: ClaudeSession, delivery: Delivery) -> Outcome | None:
         """None: this way is closed, take the next."""
-        path = self._messaging_socket(session)
-        if path is None or self._socket_failed or session.holds_socket_messages:
+        path = self._messaging_socket()
+        if path is None or self._ladder.has_failed(SOCKET) or session.holds_socket_messages:
             return None
         content = frames(delivery.text, session.token)
         if content is None:
             return None
         # Known before it is written: its proof may overtake the answer to the supervisor.
-        self._under_way[delivery.id] = _UnderWay(delivery, self._now(), by_socket=True)
+        self._under_way[delivery.id] = _UnderWay(delivery, self._now())
+        self._ladder.takes(SOCKET, delivery.id)
         sent = await send_frames(path, content)
         self._update_wanted()
         if sent is Sent.NOTHING:
             del self._under_way[delivery.id]
-            self._fail_socket()
+            self._ladder.fail(SOCKET, "nobody listens on it")
             return None
         return Outcome.HANDED if sent is Sent.WHOLE else Outcome.UNKNOWN
 
-    def _messaging_socket(self, session: ClaudeSession) -> str | None:
-        if session.socket is not None:
-            return session.socket
+    def _messaging_socket(self) -> str | None:
+        session = self._session
+        if session is None or session.socket is not None:
+            return session.socket if session else None
         registered = session.registered()
         return registered.messaging_socket if registered else None
 
@@ -207,11 +215,6 @@ class ClaudeAdapter:
         self._rung_at = self._now()
         self._update_wanted()
         return Outcome.RINGING
-
-    def _fail_socket(self) -> None:
-        """Use the bell until the next conversation starts."""
-        self._socket_failed = True
-        log.warning("session %s: the messaging socket is given up", self._port.key)
 
     # --- what the session tells ---
 
@@ -248,7 +251,7 @@ class ClaudeAdapter:
         if source != "compact":
             self._questions.conversation_ended()
             self._set_status(AgentStatus.IDLE)
-            self._socket_failed = False
+            self._ladder.restart()
             self._deaf_until = self._now() + SETTLE_SECONDS
             asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._port.ready)
         text = self._port.introduction()
@@ -339,6 +342,7 @@ class ClaudeAdapter:
 
     def _proved(self, delivery: Delivery, via: str) -> None:
         self._under_way.pop(delivery.id, None)
+        self._ladder.proved(delivery.id)
         self._port.proved(delivery.id, via=via)
         self._update_wanted()
 
@@ -369,8 +373,7 @@ class ClaudeAdapter:
     def _lost(self, lost: _UnderWay) -> None:
         del self._under_way[lost.delivery.id]
         log.warning("session %s: delivery %s did not arrive", self._port.key, lost.delivery.id)
-        if lost.by_socket:
-            self._fail_socket()
+        self._ladder.lost(lost.delivery.id)
         self._port.lost(lost.delivery.id)
 
     # --- time ---

@@ -22,7 +22,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from relay_agentd.adapters.base import Answer, Ask, Delivery, Outcome, SessionPort, Way, WayState
+from relay_agentd.adapters.base import (
+    Answer,
+    Ask,
+    Delivery,
+    Outcome,
+    Probe,
+    SessionPort,
+    Way,
+    WayState,
+)
 from relay_agentd.adapters.claude_session import ClaudeSession
 from relay_agentd.adapters.claude_stream_link import Message, StreamLink
 from relay_launchers.claude import stream
@@ -162,6 +171,12 @@ class ClaudeStreamAdapter:
         state = WayState.PROVED if self._proved_at is not None else WayState.UNTRIED
         detail = None if self._greeting is not None else "its host cannot be reached"
         return (Way(name="stream-json", state=state, detail=detail, proved_at=self._proved_at),)
+
+    async def probe(self) -> Sequence[Probe]:
+        """Does the host answer?"""
+        is_there = self._greeting is not None
+        detail = "connected" if is_there else "it cannot be reached"
+        return [Probe(name="host", ok=is_there, detail=detail)]
 
     # --- what the host says ---
 

@@ -48,6 +48,19 @@ async def send_frames(path: str, frames: bytes) -> Sent:
     return Sent.WHOLE
 
 
+async def can_connect(path: str) -> bool:
+    """Does somebody listen there? Nothing is written."""
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_unix_connection(path)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
 def ring(folder: Path) -> bool:
     """Change the bell file, on which the session's FileChanged hook asks for mail.
 

@@ -18,13 +18,15 @@ from typing import Any
 
 from websockets.exceptions import WebSocketException
 
-from relay_agentd.adapters.base import Answer, Delivery, Outcome, SessionPort, Way
+from relay_agentd.adapters.base import Answer, Delivery, Outcome, Probe, SessionPort, Way
 from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused, connect
 from relay_agentd.adapters.codex_follower import Followed, Memory, ThreadFollower
 from relay_agentd.adapters.codex_history import holds
 from relay_agentd.adapters.codex_own_thread import OwnThread
+from relay_agentd.adapters.codex_probe import QUEUE, STEER, TURN, absent_ways, probe
 from relay_agentd.adapters.codex_questions import Questions
 from relay_agentd.adapters.codex_welcomed import Welcomed
+from relay_agentd.adapters.ladder import Ladder
 from relay_agentd.backoff import Backoff
 from relay_launchers.codex import protocol
 from relay_launchers.codex.policy import POLICY_FILE, SessionPolicy
@@ -57,7 +59,10 @@ class CodexAdapter:
         self._client_version = client_version
         self._is_background = is_background
         self._conversation = conversation
-        self._memory = Memory(welcomed=Welcomed(port.folder), questions=Questions(port))
+        self._ladder = Ladder(QUEUE, TURN, STEER)
+        self._memory = Memory(
+            welcomed=Welcomed(port.folder), ladder=self._ladder, questions=Questions(port)
+        )
         self._follower: ThreadFollower | None = None
         self._has_queue = True
         self._push_order = asyncio.Lock()
@@ -90,11 +95,13 @@ class CodexAdapter:
             try:
                 outcome = await self._hand_over(follower, follower.followed, delivery)
             except Lost:
+                self._ladder.drops(delivery.id)
                 return Outcome.UNKNOWN
             except Refused as refusal:
                 log.warning("codex refused a delivery: %s", refusal)
                 outcome = Outcome.NOT_NOW
             if outcome is Outcome.NOT_NOW:
+                self._ladder.drops(delivery.id)
                 self._memory.unproved.discard(delivery.id)
             return outcome
 
@@ -104,9 +111,12 @@ class CodexAdapter:
         if follower is None or follower.followed is None:
             return None
         try:
-            return await holds(follower.connection, follower.followed.id, delivery.id)
+            found = await holds(follower.connection, follower.followed.id, delivery.id)
         except Lost:
             return None
+        if found is False:
+            self._ladder.lost(delivery.id)
+        return found
 
     async def hook(
         self,
@@ -135,7 +145,11 @@ class CodexAdapter:
 
     def ways(self) -> Sequence[Way]:
         """The ladder, first way first."""
-        return ()
+        return self._ladder.ways(absent_ways(has_queue=self._has_queue))
+
+    async def probe(self) -> Sequence[Probe]:
+        """Look whether messages could get in, without sending one."""
+        return await probe(self._follower)
 
     async def _serve(
         self,
@@ -175,9 +189,13 @@ class CodexAdapter:
         message = (followed.id, delivery.id, delivery.text)
         is_idle = followed.status.state == "idle"
         if delivery.priority is Priority.URGENT and not is_idle:
+            self._ladder.takes(STEER, delivery.id)
             await follower.connection.call(protocol.start_turn(*message))
             return Outcome.HANDED
-        if self._has_queue and await self._enqueue(follower.connection, message):
+        has_queue = self._has_queue and not self._ladder.has_failed(QUEUE)
+        if has_queue:
+            self._ladder.takes(QUEUE, delivery.id)
+        if has_queue and await self._enqueue(follower.connection, message):
             if followed.may_be_held:
                 await follower.release(followed)
             return Outcome.HANDED
@@ -185,6 +203,7 @@ class CodexAdapter:
             return Outcome.NOT_NOW
         # At once, not when the server says so: the next push must not steer this turn.
         followed.status = ThreadStatus(state="busy")
+        self._ladder.takes(TURN, delivery.id)
         await follower.connection.call(protocol.start_turn(*message))
         return Outcome.HANDED
 

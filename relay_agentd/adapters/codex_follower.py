@@ -26,6 +26,7 @@ from relay_agentd.adapters.codex_own_thread import OwnThread
 from relay_agentd.adapters.codex_policy import PolicyKeeper
 from relay_agentd.adapters.codex_questions import Questions
 from relay_agentd.adapters.codex_welcomed import Welcomed
+from relay_agentd.adapters.ladder import Ladder
 from relay_launchers.codex import protocol
 from relay_launchers.codex.policy import SessionPolicy
 from relay_launchers.codex.protocol import (
@@ -73,6 +74,7 @@ class Memory:
     """What outlives a connection."""
 
     welcomed: Welcomed
+    ladder: Ladder
     questions: Questions
     opened: str | None = None
     """The conversation last reported to the supervisor."""
@@ -222,6 +224,7 @@ class ThreadFollower:
         self.followed = followed = Followed(id=thread.id, status=thread.status)
         if thread.id != self._memory.opened:
             self._memory.opened = thread.id
+            self._memory.ladder.restart()
             self._port.opened(thread.id, cwd=Path(thread.cwd))
         if self._own is not None:
             self._own.conversation = thread.id
@@ -260,6 +263,7 @@ class ThreadFollower:
     def _prove(self, client_id: str) -> None:
         if client_id in self._memory.unproved:
             self._memory.unproved.discard(client_id)
+            self._memory.ladder.proved(client_id)
             if self.followed is not None:
                 self.followed.may_be_held = False
             self._port.proved(client_id, via="codex")
@@ -370,6 +374,7 @@ class ThreadFollower:
             if message_id in self._memory.unproved:
                 await self.connection.call(protocol.withdraw(thread_id, entry))
                 self._memory.unproved.discard(message_id)
+                self._memory.ladder.drops(message_id)
                 self._port.lost(message_id)
 
 

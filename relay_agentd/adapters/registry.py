@@ -33,6 +33,8 @@ class Transport:
     build: Callable[[SessionPort, Connection], Adapter]
     needs_helper: bool
     """Start it when the helper listens; else as soon as the session is planned."""
+    pushes: bool = True
+    """False: the session fetches its mail itself."""
 
 
 def _claude(port: SessionPort, connection: Connection) -> Adapter:
@@ -59,9 +61,26 @@ def _codex(port: SessionPort, connection: Connection) -> Adapter:
     )
 
 
+def _mcp(port: SessionPort, _connection: Connection) -> Adapter:
+    from relay_agentd.adapters.polled import PolledAdapter
+
+    return PolledAdapter(port)
+
+
+def _command(port: SessionPort, _connection: Connection) -> Adapter:
+    from relay_agentd.adapters.polled import ProgramAdapter
+
+    return ProgramAdapter(port)
+
+
 BUILT_IN = {
     "claude": Transport(_claude, needs_helper=False),
     "codex": Transport(_codex, needs_helper=True),
+}
+# Agents that no provider stands behind.
+_OTHERS = {
+    "mcp": Transport(_mcp, needs_helper=False, pushes=False),
+    "command": Transport(_command, needs_helper=False, pushes=False),
 }
 
 
@@ -72,6 +91,8 @@ def find_transport(provider: str, transports: dict[str, Transport] = BUILT_IN) -
     """The provider's transport. Raises: ControlRefused."""
     if provider in transports:
         return transports[provider]
+    if provider in _OTHERS:
+        return _OTHERS[provider]
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=provider):
         added: Transport = entry.load()
         return added

@@ -43,6 +43,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "deny": "relay_agentd.cli.decisions",
     },
     "Machinery": {
+        "doctor": "relay_agentd.cli.doctor",
         "demo": "relay_agentd.cli.demo",
         "join": "relay_agentd.cli.join",
         "up": "relay_agentd.cli.background",

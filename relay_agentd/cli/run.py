@@ -9,8 +9,20 @@ from relay_agentd.cli import machine
 from relay_agentd.errors import FolderMissing
 from relay_server.wire import ApprovalMode
 
+_AFTER = "relay_agentd.after_the_dashes"
 
-@click.command("run", short_help="Run Claude Code or Codex, here or in the background.")
+
+class _Run(click.Command):
+    """Tells `run PROVIDER -- ARGS` from `run -- COMMAND`: click drops the two dashes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What comes before the dashes are options and the provider."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[_AFTER] = tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+@click.command("run", cls=_Run, short_help="Run Claude Code or Codex, here or in the background.")
 @click.option(
     "--approval",
     type=click.Choice([mode.value for mode in ApprovalMode]),
@@ -32,10 +44,10 @@ from relay_server.wire import ApprovalMode
 @click.option("--prompt", metavar="TEXT", help="What it begins with (only in the background).")
 @click.option("--json", "as_json", is_flag=True, help="Print what was started in the background.")
 @click.option("--no-autostart", is_flag=True, help="Do not start a relay or daemon.")
-@click.argument("provider")
+@click.argument("provider", required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS]...")
 def run_command(
-    provider: str,
+    provider: str | None,
     arguments: tuple[str, ...],
     cwd: Path | None,
     no_autostart: bool,
@@ -45,6 +57,9 @@ def run_command(
     **description: Any,
 ) -> int:
     """Run PROVIDER (claude or codex) in this terminal, on the relay.
+
+    Without a PROVIDER it is any program: `run -- COMMAND`. It is an agent as long as it runs, and
+    `relay-agentd inbox` and `relay-agentd send` inside it speak for it.
 
     With --background the daemon owns it: it is started again when it dies, after a restart of the
     machine too, and goes on with the same conversation until `relay-agentd stop`. It gets this
@@ -58,10 +73,13 @@ def run_command(
     relay-agentd run claude
     relay-agentd run --label backend --cap review codex
     relay-agentd run --approval read-only claude -- --resume
+    relay-agentd run --label nightly -- ./build.sh --all
     relay-agentd run --background --prompt "watch the build" --cwd ~/shop codex
     """
     from relay_agentd.launch import Launch, run_session
 
+    arguments += click.get_current_context().meta[_AFTER]
+    provider = provider or _any_command(arguments, background=background)
     if not background and (prompt is not None or as_json):
         raise click.UsageError("--prompt and --json go with --background")
     if background:
@@ -86,6 +104,13 @@ def run_command(
             autostart=not no_autostart,
         )
     )
+
+
+def _any_command(arguments: tuple[str, ...], *, background: bool) -> str:
+    """The provider of a session that has none."""
+    if background or not arguments:
+        raise click.UsageError("name a provider (claude or codex), or a command after `--`")
+    return "command"
 
 
 def _current_folder() -> Path:

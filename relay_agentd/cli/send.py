@@ -38,7 +38,6 @@ _NOT_IN_TIME = 1
     "--from",
     "sender",
     metavar="ID",
-    default=OPERATOR,
     shell_complete=complete_agent,
     help="Speak as this agent.",
 )
@@ -58,11 +57,18 @@ _NOT_IN_TIME = 1
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def send_command(
-    to: str, text: str, sender: str, state: str | None, timeout: float, as_json: bool, **more: Any
+    to: str,
+    text: str,
+    sender: str | None,
+    state: str | None,
+    timeout: float,
+    as_json: bool,
+    **more: Any,
 ) -> int:
     """Send TEXT to TO; a TEXT of `-` is read from stdin.
 
-    TO is an agent's id, `label:NAME`, `tag:NAME`, `cap:NAME`, `broadcast` or `operator`.
+    TO is an agent's id, `label:NAME`, `tag:NAME`, `cap:NAME`, `broadcast` or `operator`. It comes
+    from `operator`, you; inside a session that `relay-agentd run` started, from its agent.
 
     \b
     relay-agentd send label:backend "is the migration clean?" --wait in_context
@@ -74,29 +80,49 @@ def send_command(
     3 relay not reachable, 4 refused by the relay.
     """
     from relay_agentd import relay_calls
+    from relay_agentd.cli.own_session import OwnSession
 
-    fields = _fields(to=to, body=_body(text), sender=sender, more=more)
+    own = OwnSession.around() if sender is None else None
+    fields = _fields(to=to, body=_body(text), sender=sender or OPERATOR, more=more)
     with relay() as client:
-        message = client.request(
-            relay_calls.send(fields, idempotency_key=f"cli-{secrets.token_hex(16)}")
+        message = (
+            client.request(relay_calls.send(fields, idempotency_key=f"cli-{secrets.token_hex(16)}"))
+            if own is None
+            else own.send(fields)
         )
+        if message is None:
+            _print_queued(as_json=as_json)
+            return 0 if state is None else _NOT_IN_TIME
         if state is None:
             _print_sent(message, as_json=as_json)
             return 0
-        with progress(f"waiting until #{message['id']} is {state}"):
-            answer = _wait(client, message["id"], state, timeout)
-        reached = answer.get("reached") is not False
-        if as_json:
-            print_json(answer)
-        elif reached:
-            click.echo(
-                f"#{message['id']} {state}" if is_terminal() else f"{message['id']}\t{state}"
-            )
-        if not reached:
-            _say_not_reached(message["id"], state, timeout)
-            if not as_json:
-                print_candidates(client.request(relay_calls.explain(message["id"])))
-        return 0 if reached else _NOT_IN_TIME
+        return _follow(client, message["id"], state, timeout, as_json=as_json)
+
+
+def _follow(
+    client: "RelayClient", message_id: int, state: str, timeout: float, *, as_json: bool
+) -> int:
+    """Wait until it got that far, and say whether it did."""
+    from relay_agentd import relay_calls
+
+    with progress(f"waiting until #{message_id} is {state}"):
+        answer = _wait(client, message_id, state, timeout)
+    reached = answer.get("reached") is not False
+    if as_json:
+        print_json(answer)
+    elif reached:
+        click.echo(f"#{message_id} {state}" if is_terminal() else f"{message_id}\t{state}")
+    if not reached:
+        _say_not_reached(message_id, state, timeout)
+        if not as_json:
+            print_candidates(client.request(relay_calls.explain(message_id)))
+    return 0 if reached else _NOT_IN_TIME
+
+
+def _print_queued(*, as_json: bool) -> None:
+    if as_json:
+        print_json({"queued": True})
+    click.echo("The relay is away: the message is kept here and goes out by itself.", err=True)
 
 
 def _body(text: str) -> str:

@@ -143,6 +143,23 @@ class MailStore:
         sql = "SELECT count(*) FROM inbox WHERE session_key = ? AND state IN ('offered', 'handed')"
         return int(self._database.rows(sql, (session_key,))[0][0])
 
+    def unseen(self, session_key: str) -> int:
+        """How many messages wait for a session."""
+        sql = """
+            SELECT count(DISTINCT message_id) FROM inbox
+            WHERE session_key = ? AND state = 'received'
+        """
+        return int(self._database.rows(sql, (session_key,))[0][0])
+
+    def last_proof(self, session_key: str) -> tuple[float, str] | None:
+        """When a delivery was last seen in the session's context, and by what."""
+        sql = """
+            SELECT since, via FROM delivery WHERE session_key = ? AND state = 'in_context'
+            ORDER BY since DESC LIMIT 1
+        """
+        rows = self._database.rows(sql, (session_key,))
+        return (rows[0]["since"], rows[0]["via"] or "") if rows else None
+
     def adopt(self, agent_id: str, session_key: str) -> None:
         """The agent's mail that is not in any context goes to this session from now on."""
         with self._database.write():

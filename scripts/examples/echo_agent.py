@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A whole agent in standard Python: joins the relay, answers messages, does work, leaves.
+"""A whole agent: joins the relay, answers messages, does work, leaves. See docs/client.md.
 
     AGENT_RELAY_URL=http://localhost:4850 AGENT_RELAY_TOKEN=... python3 echo_agent.py ID
 
@@ -9,72 +9,38 @@ when a newer run has taken the id over or the relay refuses the token.
 """
 
 import contextlib
-import json
-import os
 import signal
 import sys
-import time
-import urllib.error
-import urllib.request
-import uuid
-from typing import Any
 
-URL = os.environ.get("AGENT_RELAY_URL", "http://localhost:4850").rstrip("/")
-ME = sys.argv[1] if len(sys.argv) == 2 else sys.exit("usage: echo_agent.py ID")
-HEADERS = {
-    "Content-Type": "application/json",
-    "Authorization": f"Bearer {os.environ.get('AGENT_RELAY_TOKEN', '')}",
-    "X-Agent-Instance": uuid.uuid4().hex,  # this run; a newer one fences it off
-}
+from relay_agentd.client import AgentdError, AlreadyClaimed, Message, NotFound, RelayClient
 
 
-def call(method: str, path: str, body: object = None, key: str | None = None) -> Any:
-    """One request. Raises: HTTPError when the relay refuses, OSError when it is not there."""
-    data = None if body is None else json.dumps(body).encode()
-    headers = HEADERS | ({"Idempotency-Key": key} if key else {})
-    request = urllib.request.Request(URL + path, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
-
-
-def work(message: dict[str, Any]) -> None:
+def work(relay: RelayClient, message: Message) -> None:
     """Answer; of what several could do, only what we get hold of. Again is harmless."""
-    text = f"echo: {message['body'][:1000]}"
-    if message["claimable"]:
-        path = f"/api/messages/{message['id']}"
-        call("POST", f"{path}/claim", {"agentId": ME, "leaseSeconds": 60})
-        call("POST", f"{path}/complete", {"agentId": ME, "result": text})
-    elif message["replyTo"] is None:  # answering answers would go on for ever
-        answer = {"from": ME, "replyTo": message["id"], "body": text}
-        call("POST", "/api/messages", answer, key=f"answer-{message['id']}")
+    text = f"echo: {message.body[:1000]}"
+    if message.claimable:
+        relay.claim(message, lease=60)
+        relay.complete(message, text)
+    elif message.reply_to is None:  # answering answers would go on for ever
+        relay.reply(message, text, key=f"answer-{message.id}")
 
 
-def serve() -> None:
+def main(agent_id: str) -> None:
     """Until something raises."""
-    card = {"id": ME, "capabilities": ["echo"], "reachability": "poll"}
-    call("POST", "/api/agents", card | {"instanceId": HEADERS["X-Agent-Instance"]})
-    while True:
-        call("POST", f"/api/agents/{ME}/heartbeat", {})
-        for message in call("GET", f"/api/messages?for={ME}&wait=20")["messages"]:
-            try:
-                work(message)
-            except urllib.error.HTTPError as refusal:
-                if refusal.code not in (404, 409):  # claimed by another, or its sender is gone
-                    raise
-            receipt = {"messageId": message["id"], "state": "read", "via": "echo"}
-            call("POST", f"/api/agents/{ME}/ack", {"receipts": [receipt]})
+    with RelayClient(agent_id, capabilities=["echo"], patience=float("inf")) as relay:
+        for message in relay.messages():
+            # Claimed by another, or its sender is gone: there is nothing more to do.
+            with contextlib.suppress(AlreadyClaimed, NotFound):
+                work(relay, message)
 
 
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-with contextlib.suppress(KeyboardInterrupt):
-    while True:
-        try:
-            serve()
-        except urllib.error.HTTPError as refusal:
-            if refusal.code in (401, 403, 409):  # 409: stale_instance, a newer run is there
-                sys.exit(f"{ME}: {refusal.read().decode()}")
-        except OSError:
-            pass  # the relay is not there, for now
-        time.sleep(1)
-with contextlib.suppress(OSError):
-    call("PATCH", f"/api/agents/{ME}/status", {"status": "offline"})
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: echo_agent.py ID")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main(sys.argv[1])
+    except AgentdError as error:
+        sys.exit(f"{sys.argv[1]}: {error} ({getattr(error, 'code', 'error')})")
+    except KeyboardInterrupt:
+        pass

@@ -5,13 +5,13 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from relay_agentd.adapters.base import Answer, Ask, Delivery, Outcome
+from relay_agentd.adapters.base import Answer, Ask, Delivery, Outcome, Probe
 from relay_agentd.adapters.codex import CodexAdapter
 from relay_server.wire import AgentStatus, ApprovalMode, Decision, Priority, Reachability
 from tests.support.wait import eventually
@@ -120,6 +120,9 @@ class Attached:
     def find_evidence(self, delivery: Delivery) -> bool | None:
         found = self.adapter.find_evidence(delivery)
         return asyncio.run_coroutine_threadsafe(found, self._loop).result(30)
+
+    def probe(self) -> Sequence[Probe]:
+        return asyncio.run_coroutine_threadsafe(self.adapter.probe(), self._loop).result(30)
 
     def outstanding(self, *deliveries: Delivery) -> None:
         self._loop.call_soon_threadsafe(self.adapter.outstanding, list(deliveries))

@@ -27,6 +27,8 @@ class MemoryRelay:
         self.sent: dict[str, dict[str, Any]] = {}
         self.inbox: list[dict[str, Any]] = []
         self.on_the_way = 0
+        self.waiting_unnoticed: int | None = None
+        self.client: Mapping[str, Any] = {}
         self.taken: dict[str, list[dict[str, Any]]] = {}
         self.completed: list[tuple[int, str | None]] = []
         self.task_updates: list[tuple[int, Mapping[str, Any]]] = []
@@ -91,6 +93,12 @@ class MemoryRelay:
 
     async def agent(self, agent_id: str) -> Mapping[str, Any] | None:
         return self.known.get(agent_id)
+
+    def unnoticed(self, session_key: str) -> int | None:
+        return self.waiting_unnoticed
+
+    def introduced(self, session_key: str, client: Mapping[str, Any]) -> None:
+        self.client = client
 
     def take_mail(self, session_key: str, limit: int, *, key: str) -> Mail:
         if key not in self.taken:

@@ -136,14 +136,17 @@ def test_mail_taken_by_a_call_the_daemon_died_in_is_not_lost(tmp_path: Path) -> 
             def take_and_die(*args: Any, **named: Any) -> Any:
                 taken.append(take(*args, **named))
                 if len(taken) == 1:
-                    asyncio.get_running_loop().create_task(daemon.kill())
+                    deaths.append(asyncio.get_running_loop().create_task(daemon.kill()))
                     raise asyncio.CancelledError
                 return taken[-1]
 
+            deaths: list[asyncio.Task[None]] = []
             relay.take_mail = take_and_die  # type: ignore[method-assign]
             request = client.ask("tools/call", {"name": "relay_inbox", "arguments": {}})
-            while not taken:
+            while not deaths:
                 await asyncio.sleep(0.01)
+            # The end of the one must not hit the next.
+            await deaths[0]
             await daemon.start()
             text, _ = tool_result((await client.answer(request))["result"])
 
@@ -404,9 +407,7 @@ def test_without_a_session_it_says_in_one_line_what_to_do() -> None:
 
     assert ended.returncode == 2
     assert ended.stdout == b""
-    assert ended.stderr.decode().splitlines() == [
-        "agent-relay: start sessions with `relay-agentd run`"
-    ]
+    assert ended.stderr.decode().splitlines() == ["agent-relay: start this with `relay-agentd mcp`"]
 
 
 def test_it_is_small_and_ready_soon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

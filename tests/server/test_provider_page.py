@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.documents import EXAMPLES, blocks, run, run_shell
+from tests.support.documents import EXAMPLES, ROOT, blocks, run, run_shell
 from tests.support.relay_process import RelayProcess
 from tests.support.wait import eventually
 
@@ -35,7 +35,9 @@ def client(relay: RelayProcess) -> Iterator[httpx.Client]:
 
 
 def environment(relay: RelayProcess) -> dict[str, str]:
-    return {"PATH": PATH, "AGENT_RELAY_URL": relay.url, "AGENT_RELAY_TOKEN": TOKEN}
+    home = str(relay.folder)
+    relay_at = {"AGENT_RELAY_URL": relay.url, "AGENT_RELAY_TOKEN": TOKEN}
+    return {"PATH": PATH, "HOME": home, "PYTHONPATH": str(ROOT), **relay_at}
 
 
 def message(client: httpx.Client, number: int) -> Json:
