@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe
+from relay_agentd.joining import described
+from relay_agentd.paths import Paths
 from relay_agentd.session import Session
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.store.sessions import SessionKind
@@ -62,12 +64,14 @@ class ControlServer:
         serve_mcp: ServeMcp,
         mcp_ready: Callable[[], Awaitable[object]],
         default_rig: str | None,
+        paths: Paths,
     ) -> None:
         self._supervisor = supervisor
         self._ping = ping
         self._serve_mcp = serve_mcp
         self._mcp_ready = mcp_ready
         self._default_rig = default_rig
+        self._paths = paths
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._operations: dict[str, Operation] = {
@@ -179,8 +183,9 @@ class ControlServer:
         return {"folder": str(folder)}
 
     async def _on_join(self, _connection: _Connection, request: Request) -> Answer:
-        joining = OpenRequest.parse(request, self._default_rig, SessionKind.JOINED)
-        folder = self._supervisor.join(joining, _object(request, "process"))
+        whole = described(request, self._paths)
+        joining = OpenRequest.parse(whole, self._default_rig, SessionKind.JOINED)
+        folder = self._supervisor.join(joining, _object(whole, "process"))
         return {"folder": str(folder)}
 
     async def _on_plan(self, connection: _Connection, request: Request) -> Answer:

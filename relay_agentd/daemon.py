@@ -112,6 +112,7 @@ class _Daemon:
             serve_mcp=self._serve_mcp,
             mcp_ready=self._mcp_ready.wait,
             default_rig=settings.rig,
+            paths=paths,
         )
 
     async def work_until(self, stopping: asyncio.Event) -> None:

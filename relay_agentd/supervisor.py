@@ -24,7 +24,7 @@ from relay_agentd.session import Machine, Session
 from relay_agentd.session_folder import remove_session_folder
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.session_state import LIVE, SessionEvent, SessionState
-from relay_agentd.store.sessions import SessionRow
+from relay_agentd.store.sessions import SessionKind, SessionRow
 
 log = logging.getLogger(__name__)
 
@@ -120,9 +120,11 @@ class Supervisor:
         known = self._sessions.get(request.key)
         if known is None:
             folder = self.open(request)
-            self._running(request.key).advance(SessionEvent.STARTED, provider_process=identity)
-            self._watch(self._running(request.key), "provider", identity)
-            self._running(request.key).start_adapter()
+            session = self._running(request.key)
+            session.write_mode()
+            session.advance(SessionEvent.STARTED, provider_process=identity)
+            self._watch(session, "provider", identity)
+            session.start_adapter()
             return folder
         return known.folder
 
@@ -183,6 +185,9 @@ class Supervisor:
         Raises: ControlRefused.
         """
         session = self._target(target)
+        if session.row.kind is SessionKind.JOINED:
+            detail = f"{target} was not started by the relay: end it where it runs"
+            raise ControlRefused("not_ours", detail)
         process = session.row.provider_process
         if process is not None:
             send_signal(process, signal.SIGKILL if force else signal.SIGTERM)
