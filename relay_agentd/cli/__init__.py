@@ -20,6 +20,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "run": "relay_agentd.cli.run",
         "ps": "relay_agentd.cli.sessions",
         "stop": "relay_agentd.cli.sessions",
+        "install": "relay_agentd.cli.install",
+        "uninstall": "relay_agentd.cli.install",
     },
     "Talk over the relay": {
         "agents": "relay_agentd.cli.agents",
