@@ -18,8 +18,10 @@ from relay_agentd.joining import described
 from relay_agentd.paths import Paths
 from relay_agentd.session import Session
 from relay_agentd.session_request import OpenRequest
-from relay_agentd.store.sessions import SessionKind
+from relay_agentd.session_state import SessionState
+from relay_agentd.store.sessions import SessionKind, SessionRow
 from relay_agentd.supervisor import Supervisor
+from relay_server.wire import AgentStatus
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class ControlServer:
             "session.open": self._on_open,
             "session.attach": self._on_attach,
             "session.join": self._on_join,
+            "session.start": self._on_start,
+            "session.view": self._on_view,
             "session.plan": self._on_plan,
             "session.helper": self._on_helper,
             "session.provider": self._on_provider,
@@ -154,13 +158,14 @@ class ControlServer:
         except AgentdError as error:
             return _error(error)
         except Exception:
-            log.exception("control request failed: %.200r", request)
+            # Not the request: it may hold a person's environment.
+            log.exception("control request %s failed", _op(request))
             return _error(ControlRefused("internal_error", "the daemon's log has the details"))
 
     def _operation(self, request: Any) -> Operation:
         if not isinstance(request, Mapping):
             raise ControlRefused("invalid_request", "a request is one JSON object a line")
-        operation = self._operations.get(str(request.get("op")))
+        operation = self._operations.get(_op(request))
         if operation is None:
             raise ControlRefused("unknown_op", f"there is no op {request.get('op')!r}")
         return operation
@@ -187,6 +192,26 @@ class ControlServer:
         joining = OpenRequest.parse(whole, self._default_rig, SessionKind.JOINED)
         folder = self._supervisor.join(joining, _object(whole, "process"))
         return {"folder": str(folder)}
+
+    async def _on_start(self, _connection: _Connection, request: Request) -> Answer:
+        starting = OpenRequest.parse(request, self._default_rig, SessionKind.BACKGROUND)
+        given = _object(request, "environment")
+        environment = {str(name): str(value) for name, value in given.items()}
+        self._supervisor.begin_background(starting, environment)
+        session = await self._supervisor.background_started(starting.key)
+        return {"key": session.key, "agentId": session.row.agent_id, "problem": session.row.problem}
+
+    async def _on_view(self, _connection: _Connection, request: Request) -> Answer:
+        row = self._supervisor.find_row(str(request.get("target")))
+        return {
+            "session": {
+                **_described(row),
+                "conversation": row.provider_session_id,
+                "transcript": str(row.transcript) if row.transcript else None,
+                "socket": str(row.helper_socket) if row.helper_socket else None,
+                "arguments": list(row.arguments),
+            }
+        }
 
     async def _on_plan(self, connection: _Connection, request: Request) -> Answer:
         self._supervisor.plan(connection.own_session(), request)
@@ -224,7 +249,9 @@ class ControlServer:
         return {"text": await courier.answer_bell() if courier is not None else None}
 
     async def _on_ps(self, _connection: _Connection, _request: Request) -> Answer:
-        return {"sessions": [_listed(session) for session in self._supervisor.sessions()]}
+        live = [_listed(session) for session in self._supervisor.sessions()]
+        given_up = [_described(row) for row in self._supervisor.given_up()]
+        return {"sessions": [*given_up, *live]}
 
     async def _on_stop(self, _connection: _Connection, request: Request) -> Answer:
         await self._supervisor.stop_session(
@@ -252,23 +279,37 @@ class ControlServer:
 
 
 def _listed(session: Session) -> Answer:
-    row = session.row
+    is_up = session.row.state is not SessionState.BACKOFF
+    status = session.agent_status if is_up else AgentStatus.OFFLINE
+    return {
+        **_described(session.row),
+        "status": status.value,
+        "approval": session.approval.value,
+    }
+
+
+def _described(row: SessionRow) -> Answer:
     process = row.provider_process
     return {
         "key": row.key,
         "agentId": row.agent_id,
         "state": row.state.value,
-        "status": session.agent_status.value,
+        "status": AgentStatus.OFFLINE.value,
         "provider": row.provider,
         "providerVersion": row.provider_version,
-        "approval": session.approval.value,
+        "approval": row.approval.value,
         "pid": process.pid if process else None,
         "cwd": str(row.cwd),
         "label": row.label,
         "kind": row.kind.value,
         "problem": row.problem,
+        "restarts": row.restarts,
         "openedAt": row.opened_at,
     }
+
+
+def _op(request: Any) -> str:
+    return str(request.get("op")) if isinstance(request, Mapping) else ""
 
 
 def _parsed(line: bytes) -> Any:

@@ -41,6 +41,21 @@ _INTERRUPTED: Final = frozenset({DeliveryState.OFFERED, DeliveryState.RUNG, Deli
 _ADAPTERS_CONCERN: Final = frozenset({DeliveryState.HANDED, DeliveryState.UNSURE})
 
 
+class FirstPrompt:
+    """What a background session begins with: the user's own words, carried like mail, before it,
+    and without its frame. Kept in the session's row until it is proved."""
+
+    def __init__(self, text: Callable[[], str | None], *, proved: Callable[[], None]) -> None:
+        self.text = text
+        self.proved = proved
+
+
+def prompt_id(session_key: str) -> str:
+    """The delivery of a session's first prompt: one for ever, so that a late proof of the first
+    try counts for the second."""
+    return f"p-{session_key}"
+
+
 class Courier:
     """See the module."""
 
@@ -52,12 +67,14 @@ class Courier:
         *,
         agent_id: Callable[[], str | None],
         receipts_changed: Callable[[], None],
+        first: FirstPrompt | None = None,
     ) -> None:
         self._key = session_key
         self._adapter = adapter
         self._mail = mail
         self._agent_id = agent_id
         self._receipts_changed = receipts_changed
+        self._first = first or FirstPrompt(lambda: None, proved=lambda: None)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -96,6 +113,9 @@ class Courier:
         for row in self._mail.open_deliveries(self._key):
             if row.state in _INTERRUPTED and row.id != self._pushing:
                 self._advance(row, DeliveryEvent.BROKE)
+        prompt = self._mail.find_delivery(prompt_id(self._key))
+        if prompt is not None:
+            self._note_prompt(prompt.id, prompt.state)
         self._wake.set()
 
     def proved(self, delivery_id: str, via: str) -> None:
@@ -127,7 +147,9 @@ class Courier:
 
     async def _offer(self) -> None:
         """Push what may be pushed now."""
-        while now() >= self._not_before and (row := self._cut(DeliveryState.OFFERED)):
+        while now() >= self._not_before and (
+            row := self._cut_prompt() or self._cut(DeliveryState.OFFERED)
+        ):
             # Whatever comes back, the row stays OFFERED until it is known.
             self._pushing = row.id
             self._idle.clear()
@@ -181,6 +203,27 @@ class Courier:
 
     # --- inside ---
 
+    def _cut_prompt(self) -> DeliveryRow | None:
+        """Write down the first prompt as a delivery, if it is still to be given."""
+        text = self._first.text()
+        if text is None or self._agent_id() is None or self._mail.open_deliveries(self._key):
+            return None
+        row = DeliveryRow(
+            id=prompt_id(self._key),
+            session_key=self._key,
+            message_ids=(),
+            text=text,
+            priority=Priority.NORMAL,
+            state=DeliveryState.OFFERED,
+            since=now(),
+        )
+        self._mail.cut(row, now())
+        return row
+
+    def _note_prompt(self, delivery_id: str, state: DeliveryState) -> None:
+        if delivery_id == prompt_id(self._key) and state is DeliveryState.IN_CONTEXT:
+            self._first.proved()
+
     def _cut(self, state: DeliveryState) -> DeliveryRow | None:
         """Write down the next delivery, if it is its turn."""
         agent_id = self._agent_id()
@@ -218,6 +261,7 @@ class Courier:
         if state is None:
             return False
         self._mail.move(row, state, now(), via)
+        self._note_prompt(row.id, state)
         log.info(
             "session %s: delivery %s of messages %s: %s -> %s (%s)",
             self._key, row.id, row.message_ids, row.state, state, event,

@@ -22,9 +22,11 @@ from relay_agentd import __version__
 from relay_agentd.adapters.registry import BUILT_IN
 from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.clock import now
+from relay_agentd.commands import Commands
 from relay_agentd.control import ControlServer
 from relay_agentd.errors import AlreadyRunning, StoreUnusable
 from relay_agentd.identity import host_name
+from relay_agentd.launch_rules import LaunchDefaults
 from relay_agentd.log import log_to
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
@@ -70,6 +72,7 @@ async def _serve(settings: Settings, paths: Paths, store: Store) -> None:
         loop.add_signal_handler(signum, stopping.set)
     store.sessions.prune(now() - _REMEMBERED_SECONDS)
     store.mail.prune(now() - _REMEMBERED_SECONDS)
+    store.commands.prune(now() - _REMEMBERED_SECONDS)
     async with AsyncRelayClient(settings.url, settings.token) as client:
         daemon = _Daemon(settings, paths, store, client)
         await daemon.supervisor.start()
@@ -79,6 +82,7 @@ async def _serve(settings: Settings, paths: Paths, store: Store) -> None:
             await daemon.work_until(stopping)
         finally:
             await daemon.control.stop()
+            await daemon.commands.stop()
             await daemon.desk.stop()
             await daemon.supervisor.stop()
             paths.control_socket.unlink(missing_ok=True)
@@ -103,6 +107,14 @@ class _Daemon:
         self.desk = ApprovalDesk(client, self.link.has)
         machine = Machine(self._machine_id, settings.url, store, self.link, self.desk)
         self.supervisor = Supervisor(machine, paths)
+        self.commands = Commands(
+            self._machine_id,
+            store,
+            client,
+            self.supervisor,
+            LaunchDefaults(roots=settings.launch_roots, settings=settings),
+        )
+        self.supervisor.on_command = self.commands.commanded
         self.outbox = Outbox(client, store.outbox)
         self._backend = SessionBackend(self.supervisor, self.outbox, store.mail, client, self.link)
         self._mcp_ready = asyncio.Event()
@@ -134,6 +146,7 @@ class _Daemon:
     def _connected(self) -> None:
         self.outbox.retry()
         self.desk.connected()
+        self.commands.connected()
 
     async def _warm_up(self) -> None:
         """The MCP SDK takes a second to import: in a thread, and before a session needs it."""

@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,21 +24,12 @@ from relay_agentd.clock import monotonic
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import AgentdError
 from relay_agentd.process import ProcessId, send_signal
-from relay_agentd.session_folder import remove_session_folder
+from relay_agentd.session_environment import marked_environment, without_secrets
+from relay_agentd.session_folder import last_words, remove_session_folder, write_private
 from relay_agentd.session_link import SessionLink
-from relay_agentd.settings import TOKEN_VARIABLE
 from relay_agentd.spawn import Child, spawn_tied
 from relay_agentd.terminal import KeyboardSignals, TerminalModes, exit_status, stop_like
-from relay_launchers.base import (
-    CONTROL_VARIABLE,
-    FOLDER_VARIABLE,
-    SESSION_VARIABLE,
-    Command,
-    LaunchPlan,
-    LaunchRequest,
-    Provider,
-    ProviderNotFound,
-)
+from relay_launchers.base import Command, LaunchPlan, LaunchRequest, Provider, ProviderNotFound
 from relay_launchers.registry import UnknownProvider, find_provider
 
 _HELPER_READY_SECONDS = 15.0
@@ -111,7 +102,7 @@ class _Session:
             session_id=plan.provider_session_id, approval_overrides=list(plan.approval_overrides)
         )
         for path, text in plan.files.items():
-            _write_private(path, text)
+            write_private(path, text)
         if plan.helper is None or plan.helper_socket is None:
             return
         log = self._request.folder / "helper.log"
@@ -168,12 +159,7 @@ class _Session:
             self._helper.end(grace=_HELPER_GRACE_SECONDS)
 
     def _spawn(self, command: Command, *, log: Path | None = None) -> Child:
-        marked = {
-            **_without_secrets(command.environment),
-            SESSION_VARIABLE: self._request.session_key,
-            CONTROL_VARIABLE: str(self._request.control_socket),
-            FOLDER_VARIABLE: str(self._request.folder),
-        }
+        marked = marked_environment(command, self._request)
         try:
             return spawn_tied(command.argv, marked, command.cwd, log=log)
         except FileNotFoundError as error:
@@ -186,7 +172,7 @@ def _request(launch: Launch) -> tuple[Provider, LaunchRequest]:
     """The provider and what it needs to plan. Raises: ProviderUnknown, ProviderMissing."""
     machine = launch.machine
     key = secrets.token_hex(8)
-    environment = _without_secrets(machine.environment)
+    environment = without_secrets(machine.environment)
     try:
         provider = find_provider(launch.provider)
         binary = provider.find(environment)
@@ -234,12 +220,6 @@ def _link(launch: Launch, request: LaunchRequest) -> SessionLink:
     )
 
 
-def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The relay's token is the daemon's alone; a session around this one is not this one's."""
-    hidden = (TOKEN_VARIABLE, SESSION_VARIABLE, CONTROL_VARIABLE, FOLDER_VARIABLE)
-    return {name: value for name, value in environment.items() if name not in hidden}
-
-
 def _become(command: Command) -> NoReturn:
     """An invocation that is no session: run it as if we had never been there."""
     os.chdir(command.cwd)
@@ -249,13 +229,6 @@ def _become(command: Command) -> NoReturn:
         raise ProviderMissing(f"cannot start {command.argv[0]}: {error.strerror}") from error
 
 
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
 def _wait_for_socket(socket: Path, helper: Child, log: Path) -> None:
     """Raises: LaunchFailed with the helper's last words."""
     deadline = monotonic() + _HELPER_READY_SECONDS
@@ -263,9 +236,7 @@ def _wait_for_socket(socket: Path, helper: Child, log: Path) -> None:
         ended = helper.exit_code()
         if ended is not None or monotonic() >= deadline:
             what = "was not ready in time" if ended is None else f"ended at once (status {ended})"
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = f": {' / '.join(said[-3:])}" if said else ""
-            raise LaunchFailed(f"the provider's helper process {what}{last}")
+            raise LaunchFailed(f"the provider's helper process {what}{last_words(log)}")
         sleep(_POLL_SECONDS)
 
 

@@ -63,6 +63,14 @@ class ProcessId:
             return False
 
 
+def environment_of(process: ProcessId) -> dict[str, str]:
+    """What it was started with; nothing when it is gone or may not be looked at."""
+    with suppress(psutil.Error, OSError):
+        if process.is_alive():
+            return dict(psutil.Process(process.pid).environ())
+    return {}
+
+
 def send_signal(process: ProcessId, signum: signal.Signals) -> bool:
     """Signal exactly this process; False when it is gone."""
     descriptor = _open_pidfd(process) if _HAS_PIDFD else None

@@ -247,6 +247,11 @@ def commands(machine: str, **filters: str | int | None) -> Call:
     return Call(method="GET", path=path, query=_query(filters))
 
 
+def command(command_id: int) -> Call:
+    """One command."""
+    return Call(method="GET", path=f"/api/commands/{command_id}")
+
+
 def report_command(command_id: int, fields: Fields) -> Call:
     """How far the machine got: `status`, `agentId`, `detail`, `result`."""
     return Call(method="PATCH", path=f"/api/commands/{command_id}", body=fields)

@@ -15,7 +15,7 @@ from relay_agentd import __version__, identity
 from relay_agentd.adapters.base import Adapter, Answer, Ask
 from relay_agentd.adapters.registry import Connection, Transport
 from relay_agentd.approval_desk import ApprovalDesk
-from relay_agentd.courier import Courier
+from relay_agentd.courier import Courier, FirstPrompt
 from relay_agentd.relay_link import RelayLink
 from relay_agentd.session_state import SessionEvent, SessionState, advance
 from relay_agentd.store import Store
@@ -61,6 +61,9 @@ class Session:
         self._transport = transport
         self._meta: dict[str, Any] = {}
         self._reachability = Reachability.NONE
+        self._is_joined = False
+        self.known = asyncio.Event()
+        """Set while the conversation, and with it the agent's id, is known."""
         self.adapter: Adapter | None = None
         self.courier: Courier | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,15 +84,24 @@ class Session:
         """Connect to the provider as soon as there is something to connect to."""
         if self.adapter is not None:
             return
-        if self._transport.needs_helper and self.row.helper_socket is None:
+        is_background = self.row.kind is SessionKind.BACKGROUND
+        if (self._transport.needs_helper or is_background) and self.row.helper_socket is None:
             return
-        self.adapter = self._transport.build(self, Connection(self.row.helper_socket))
+        self.adapter = self._transport.build(
+            self,
+            Connection(
+                self.row.helper_socket,
+                is_background=is_background,
+                conversation=self.row.provider_session_id,
+            ),
+        )
         self.courier = Courier(
             self.key,
             self.adapter,
             self._machine.store.mail,
             agent_id=lambda: self.row.agent_id,
             receipts_changed=self._machine.link.receipts_changed,
+            first=FirstPrompt(lambda: self.row.prompt, proved=lambda: self.change(prompt=None)),
         )
         self._start(self._keep_running(self.adapter.run), "adapter")
         self._start(self._keep_running(self.courier.run), "courier")
@@ -98,7 +110,7 @@ class Session:
         """After a restart of the daemon: the relay knows the agent, the link has to learn of it,
         be it only to report its end."""
         if self.row.agent_id is not None:
-            self._machine.link.join(self._description(), instance=self.key, is_known=True)
+            self._join(is_known=True)
 
     def provider_started(self) -> None:
         """The provider process is known."""
@@ -110,6 +122,8 @@ class Session:
     async def go_offline(self) -> None:
         """Tell the relay that the agent is gone."""
         self._machine.desk.settle_all(instance=self.key)
+        self._is_joined = False
+        self.known.clear()
         if self.row.agent_id is not None:
             await self._machine.link.leave(
                 self.row.agent_id, instance=self.key, within=_OFFLINE_SECONDS
@@ -123,6 +137,12 @@ class Session:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.adapter = self.courier = None
+
+    async def suspend(self) -> None:
+        """Its host is gone: nobody reaches it until it is started again."""
+        await self.close()
+        self.agent_status = AgentStatus.IDLE
+        await self.go_offline()
 
     # --- from the relay ---
 
@@ -158,6 +178,9 @@ class Session:
             return
         self._meta = dict(meta or {})
         if provider_session_id == self.row.provider_session_id and self.row.agent_id:
+            if not self._is_joined:
+                # It was started again, and goes on.
+                self._join(is_known=False)
             return
         agent_id = identity.agent_id(
             host=self._machine.id,
@@ -168,7 +191,7 @@ class Session:
         previous = self.row.agent_id
         self.change(provider_session_id=provider_session_id, agent_id=agent_id, cwd=cwd)
         self._machine.store.mail.adopt(agent_id, self.key)
-        self._machine.link.join(self._description(), instance=self.key, is_known=False)
+        self._join(is_known=False)
         if previous is not None and previous != agent_id:
             log.info("session %s goes on as %s", self.key, agent_id)
             leaving = self._machine.link.leave(previous, instance=self.key, within=_OFFLINE_SECONDS)
@@ -239,12 +262,23 @@ class Session:
         """That answer is not needed any more."""
         self._machine.desk.settle(ask_id, instance=self.key)
 
+    def troubled(self, problem: str | None) -> None:
+        """Why the session cannot work at present."""
+        if problem != self.row.problem:
+            log.warning("session %s: %s", self.key, problem or "it works again")
+            self.change(problem=problem)
+
     def records(self, transcript: Path) -> None:
         """Where the conversation is recorded."""
         if transcript != self.row.transcript:
             self.change(transcript=transcript)
 
     # --- inside ---
+
+    def _join(self, *, is_known: bool) -> None:
+        self._is_joined = True
+        self.known.set()
+        self._machine.link.join(self._description(), instance=self.key, is_known=is_known)
 
     def _answer(self, ask_id: str, answer: Answer) -> None:
         if self.adapter is not None:

@@ -1,7 +1,8 @@
-"""Removes what a session leaves in the file system, once its processes are certainly gone.
+"""A session's private folder: what a plan puts there, and its removal.
 
-That is its folder and, where a socket in it is a link, what the link leads to: Codex keeps the
-real socket and a lock in a folder of its own, and leaves both when it is killed.
+It goes once the session's processes are certainly gone, and with it, where a socket in it is a
+link, what the link leads to: Codex keeps the real socket and a lock in a folder of its own, and
+leaves both when it is killed.
 """
 
 import os
@@ -9,6 +10,28 @@ import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+_LAST_BYTES: Final = 2000
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file that only its owner reads. Raises: OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def last_words(log: Path) -> str:
+    """What a program wrote last, as the end of a sentence; empty when it wrote nothing."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LAST_BYTES))
+            said = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f": {' / '.join(said[-3:])}" if said else ""
 
 
 def remove_session_folder(folder: Path) -> None:

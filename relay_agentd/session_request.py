@@ -61,7 +61,10 @@ class OpenRequest:
         return cls(
             key=key,
             provider=provider,
-            provider_version=_text(request, "providerVersion"),
+            # The daemon finds the program of a background session itself.
+            provider_version=(
+                "" if kind is SessionKind.BACKGROUND else _text(request, "providerVersion")
+            ),
             cwd=cwd,
             rig=_optional_text(request, "rig") or default_rig or provider,
             approval=ApprovalMode(approval),
@@ -97,6 +100,14 @@ class OpenRequest:
             prompt=self.prompt,
             opened_at=opened_at,
         )
+
+
+def process_of(value: Any) -> ProcessId:
+    """A process in the control socket's form. Raises: ControlRefused."""
+    try:
+        return ProcessId.parse(value)
+    except ValueError as error:
+        raise ControlRefused("invalid_request", str(error)) from error
 
 
 def _text(request: Mapping[str, Any], name: str) -> str:

@@ -1,8 +1,8 @@
 """The life of a session as one table, in Supervisor's words. Pure.
 
     STARTING ──started──▶ RUNNING ──ending──▶ STOPPING ──ended──▶ EXITED
-        │                    │                    │
-        └──ending──▶ STOPPING └──crashed──▶ BACKOFF ◀──crashed──┘
+        │                    │
+        └──ending, crashed   └──crashed──▶ BACKOFF ──ending──▶ STOPPING
                              BACKOFF ──retry──▶ STARTING, ──gave up──▶ FATAL
 
 BACKOFF and FATAL belong to background sessions, which the daemon starts again itself.
@@ -53,7 +53,6 @@ TRANSITIONS: Final = {
     # A daemon that died while it was ending a session ends it again.
     (_S.STOPPING, _E.ENDING): _S.STOPPING,
     (_S.STOPPING, _E.ENDED): _S.EXITED,
-    (_S.STOPPING, _E.CRASHED): _S.BACKOFF,
     (_S.BACKOFF, _E.RETRY): _S.STARTING,
     (_S.BACKOFF, _E.ENDING): _S.STOPPING,
     (_S.BACKOFF, _E.GAVE_UP): _S.FATAL,

@@ -88,13 +88,15 @@ def spawn_tied(
         )
 
 
-def spawn_detached(argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Child:
+def spawn_detached(
+    argv: Sequence[str], environment: Mapping[str, str], log: Path, *, cwd: Path = Path("/")
+) -> Child:
     """Start a background program that outlives us, its output in `log`. Raises: OSError."""
     with log.open("ab") as output:
         popen = _popen(
             argv,
             environment,
-            Path("/"),
+            cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

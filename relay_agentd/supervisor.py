@@ -1,7 +1,9 @@
 """The sessions of this machine, from their first word to their last process.
 
 A session begins with a launcher's `session.open` and ends with the first sign of its end: the
-launcher's word, or the death of launcher, provider or helper, in whatever order. The end is the
+launcher's word, or the death of launcher, provider or helper, in whatever order. One in the
+background begins with `session.start` and ends when somebody stops it; what is in between is
+`background`'s. The end is the
 same for all: what we started is terminated, the agent goes offline, the folder goes, the row is
 closed; mail that is not in any context waits for a resume. A daemon that stops ends nothing; the
 next one takes over what lives and finishes what died. Runs on the daemon's loop.
@@ -16,27 +18,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay_agentd.adapters.registry import Transport, find_transport
+from relay_agentd.background import PATIENCE, Hosts, Patience
 from relay_agentd.clock import now
 from relay_agentd.errors import AgentdError, ControlRefused
 from relay_agentd.paths import Paths, make_private
-from relay_agentd.process import ProcessId, find_leftovers, send_signal, terminate, wait_gone
+from relay_agentd.process import ProcessId, send_signal, terminate, wait_gone
+from relay_agentd.remains import cause_of_death, remove_remains
 from relay_agentd.session import Machine, Session
-from relay_agentd.session_folder import remove_session_folder
-from relay_agentd.session_request import OpenRequest
+from relay_agentd.session_names import is_called, one_called
+from relay_agentd.session_request import OpenRequest, process_of
 from relay_agentd.session_state import LIVE, SessionEvent, SessionState
 from relay_agentd.store.sessions import SessionKind, SessionRow
+from relay_launchers.base import Provider
+from relay_launchers.registry import find_provider
 
 log = logging.getLogger(__name__)
 
 # Both together stay below the five seconds in which a dead session has to be gone.
 _GRACE_SECONDS: Final = 2.5
-_LEFTOVER_GRACE_SECONDS: Final = 0.5
 # A launcher that hangs up before it started anything has given up, unless it comes right back.
 _HANG_UP_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 5.0
-# What may outlive a provider that was killed: our pipe and hook, and with the commands that run in
-# them the shells of Claude Code's tool calls.
-_PROGRAMS: Final = ("mcp_pipe.py", "relay_launchers/claude/hook.py", "/shell-snapshots/snapshot-")
+# A conversation is known as soon as its host has been asked for it.
+_KNOWN_SECONDS: Final = 15.0
 
 
 class Supervisor:
@@ -48,12 +52,21 @@ class Supervisor:
         paths: Paths,
         *,
         transports: Callable[[str], Transport] = find_transport,
-        commanded: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        providers: Callable[[str], Provider] = find_provider,
+        patience: Patience = PATIENCE,
     ) -> None:
         self._machine = machine
         self._paths = paths
         self._transports = transports
-        self._commanded = commanded
+        self._hosts = Hosts(
+            paths,
+            end=self.end,
+            gave_up=self._gave_up,
+            providers=providers,
+            patience=patience,
+        )
+        self.on_command: Callable[[Mapping[str, Any]], None] = lambda _: None
+        """Told what the relay asks of this machine."""
         self._sessions: dict[str, Session] = {}
         self._watches: dict[str, dict[str, asyncio.Task[None]]] = {}
         self._endings: dict[str, asyncio.Task[None]] = {}
@@ -69,7 +82,7 @@ class Supervisor:
         known = self._sessions.keys()
         for folder in list(self._paths.sessions.iterdir()):
             if folder.name not in known:
-                await self._remove_remains(folder.name, folder)
+                await remove_remains(folder.name, folder)
 
     async def stop(self) -> None:
         """Let go of all sessions without ending them."""
@@ -77,6 +90,7 @@ class Supervisor:
         for task in (*tasks, *self._tasks, *self._endings.values()):
             task.cancel()
         await asyncio.gather(*tasks, *self._tasks, *self._endings.values(), return_exceptions=True)
+        await self._hosts.stop()
         for session in self._sessions.values():
             await session.close()
 
@@ -116,7 +130,7 @@ class Supervisor:
     def join(self, request: OpenRequest, process: Mapping[str, Any]) -> Path:
         """A session that a person started himself puts itself on the relay; its folder. Harmless
         when it has joined already. `process`: the provider's. Raises: ControlRefused."""
-        identity = _process(process)
+        identity = process_of(process)
         known = self._sessions.get(request.key)
         if known is None:
             folder = self.open(request)
@@ -128,6 +142,32 @@ class Supervisor:
             return folder
         return known.folder
 
+    def begin_background(self, request: OpenRequest, environment: Mapping[str, str]) -> None:
+        """A background session begins; said again with the same key it is the same session.
+
+        Raises: ControlRefused.
+        """
+        if self._machine.store.sessions.find(request.key) is None:
+            transport = self._transports(request.provider)
+            row = request.row(now())
+            self._machine.store.sessions.add(row)
+            self._hosts.begin(self._keep(row, transport), environment)
+
+    async def background_started(self, key: str) -> Session:
+        """Wait until it runs and, if that does not take too long, is on the relay.
+
+        Raises: ControlRefused, HostFailed.
+        """
+        row = self._machine.store.sessions.find(key)
+        if row is None or row.kind is not SessionKind.BACKGROUND or key not in self._sessions:
+            problem = row.problem if row is not None else None
+            raise ControlRefused("session_ended", problem or f"session {key} has ended")
+        session = self.find(key)
+        await self._hosts.started(key)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(session.known.wait(), _KNOWN_SECONDS)
+        return session
+
     def plan(self, key: str, told: Mapping[str, Any]) -> None:
         """What the plan decided. Raises: ControlRefused."""
         session = self._running(key)
@@ -138,7 +178,7 @@ class Supervisor:
     def helper(self, key: str, told: Mapping[str, Any]) -> None:
         """The helper listens. Raises: ControlRefused."""
         session = self._running(key)
-        process = _process(told.get("process"))
+        process = process_of(told.get("process"))
         session.change(helper=process, helper_socket=Path(str(told.get("socket"))))
         self._watch(session, "helper", process)
         session.start_adapter()
@@ -146,7 +186,7 @@ class Supervisor:
     def provider(self, key: str, told: Mapping[str, Any]) -> None:
         """The provider has the terminal. Raises: ControlRefused."""
         session = self._running(key)
-        process = _process(told.get("process"))
+        process = process_of(told.get("process"))
         session.advance(SessionEvent.STARTED, provider_process=process)
         self._watch(session, "provider", process)
         session.start_adapter()
@@ -179,17 +219,36 @@ class Supervisor:
         """All live ones, oldest first."""
         return list(self._sessions.values())
 
+    def given_up(self) -> list[SessionRow]:
+        """Background sessions that could not be kept running, oldest first."""
+        return self._machine.store.sessions.fatal()
+
+    def find_row(self, target: str) -> SessionRow:
+        """A session by key, agent id or label: the live one, else the latest. Raises:
+        ControlRefused."""
+        found = self._machine.store.sessions.named(target)
+        live = [row for row in found if row.key in self._sessions]
+        if not found:
+            raise ControlRefused("unknown_session", f"no session here was ever called {target!r}")
+        return live[0] if live else found[0]
+
     async def stop_session(self, target: str, *, force: bool) -> None:
         """Ask a session's provider to end, or kill it; returns when the session has ended.
 
         Raises: ControlRefused.
         """
-        session = self._target(target)
-        if session.row.kind is SessionKind.JOINED:
-            detail = f"{target} was not started by the relay: end it where it runs"
-            raise ControlRefused("not_ours", detail)
+        if self._forget(target):
+            return
+        session = one_called(self._sessions.values(), target)
         process = session.row.provider_process
-        if process is not None:
+        if session.row.kind is SessionKind.JOINED:
+            raise ControlRefused("not_ours", f"{target} was started by hand: end it where it runs")
+        if session.row.kind is SessionKind.BACKGROUND:
+            # Written first: a host that ends by itself is started again.
+            self.end(session.key, "somebody stopped it")
+            if process is not None and force:
+                send_signal(process, signal.SIGKILL)
+        elif process is not None:
             send_signal(process, signal.SIGKILL if force else signal.SIGTERM)
             with suppress(TimeoutError):
                 await asyncio.wait_for(wait_gone(process), _STOP_SECONDS)
@@ -222,7 +281,7 @@ class Supervisor:
 
     def commanded(self, command: Mapping[str, Any]) -> None:
         """The relay asks something of this machine."""
-        self._commanded(command)
+        self.on_command(command)
 
     def superseded(self, agent_id: str) -> None:
         """The conversation goes on elsewhere; here it stays without the relay."""
@@ -252,21 +311,25 @@ class Supervisor:
         try:
             for watch in self._watches.pop(key, {}).values():
                 watch.cancel()
+            await self._hosts.drop(key)
             await terminate(session.row.processes, grace=_GRACE_SECONDS)
             await session.close()
-            await self._remove_remains(key, session.folder)
+            await remove_remains(key, session.folder)
             await leaving
             session.advance(SessionEvent.ENDED, ended_at=now())
         finally:
             leaving.cancel()
             self._sessions.pop(key, None)
 
-    async def _remove_remains(self, key: str, folder: Path) -> None:
-        """The programs that still run for a session, and its folder."""
-        programs = (*_PROGRAMS, str(folder))
-        leftovers = await asyncio.to_thread(find_leftovers, key, programs)
-        await terminate(leftovers, grace=_LEFTOVER_GRACE_SECONDS)
-        await asyncio.to_thread(remove_session_folder, folder)
+    def _gave_up(self, key: str) -> None:
+        self._sessions.pop(key, None)
+
+    def _forget(self, target: str) -> bool:
+        """A session that was given up is shown no more; False when it is none."""
+        rows = [row for row in self.given_up() if is_called(row, target)]
+        for row in rows:
+            self._machine.store.sessions.change(row, ended_at=now())
+        return bool(rows)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._endings = {key: other for key, other in self._endings.items() if other is not task}
@@ -289,7 +352,10 @@ class Supervisor:
             return
         session = self._keep(row, transport)
         session.rejoin()
-        reason = _death(row)
+        reason = cause_of_death(row)
+        if row.kind is SessionKind.BACKGROUND and row.state is not SessionState.STOPPING:
+            self._hosts.take_over(session)
+            return
         if reason is not None:
             self.end(row.key, reason)
             return
@@ -336,40 +402,3 @@ class Supervisor:
             if session.row.agent_id == agent_id and session.key not in self._endings:
                 return session
         return None
-
-    def _target(self, target: str) -> Session:
-        """A session as a person names it: key, agent id or label. Raises: ControlRefused."""
-        found = [
-            session
-            for session in self._sessions.values()
-            if target in (session.key, session.row.agent_id)
-            or target.casefold() == (session.row.label or "").casefold() != ""
-        ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(session.row.agent_id or session.key for session in found)
-            raise ControlRefused("ambiguous", f"several sessions are called {target!r}: {ids}")
-        raise ControlRefused("unknown_session", f"no session here is called {target!r}")
-
-
-def _death(row: SessionRow) -> str | None:
-    """Why a session that was left alone cannot go on; None when it can."""
-    if row.state is SessionState.STOPPING:
-        return "its end was under way"
-    roles = {
-        "launcher": row.launcher,
-        "helper": row.helper,
-        "provider": row.provider_process,
-    }
-    for role, process in roles.items():
-        if process is not None and not process.is_alive():
-            return f"its {role} (pid {process.pid}) died while no daemon ran"
-    return None
-
-
-def _process(value: Any) -> ProcessId:
-    try:
-        return ProcessId.parse(value)
-    except ValueError as error:
-        raise ControlRefused("invalid_request", str(error)) from error

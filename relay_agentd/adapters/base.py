@@ -19,8 +19,11 @@ class Delivery:
     """One or more messages on their way into one session's context as one block of text."""
 
     id: str
-    """Ours, unique for ever (``d-`` and 16 hex digits); the receipt of Codex carries it back."""
+    """Ours, unique for ever; the receipt of Codex carries it back. ``d-`` and 16 hex digits, or
+    ``p-`` and the session's key for what the user himself gave a background session to begin
+    with. An id that was not proved may be offered again."""
     message_ids: tuple[int, ...]
+    """None: the user's own first prompt, which has no frame around it."""
     text: str
     """The exact text; its presence in the session's context is the proof."""
     priority: Priority
@@ -107,6 +110,9 @@ class SessionPort(Protocol):
 
     def settled(self, ask_id: str) -> None:
         """Nobody needs that answer any more: the terminal gave it, or the step is over."""
+
+    def troubled(self, problem: str | None) -> None:
+        """Why the session cannot work at present, for people; None: it can."""
 
     def records(self, transcript: Path) -> None:
         """Where the provider records the conversation, for `logs` and `attach`."""

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from relay_agentd.adapters.base import Answer, Delivery, Outcome, SessionPort, W
 from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused, connect
 from relay_agentd.adapters.codex_follower import Followed, Memory, ThreadFollower
 from relay_agentd.adapters.codex_history import holds
+from relay_agentd.adapters.codex_own_thread import OwnThread
 from relay_agentd.adapters.codex_welcomed import Welcomed
 from relay_agentd.backoff import Backoff
 from relay_launchers.codex import protocol
@@ -39,10 +39,21 @@ log = logging.getLogger(__name__)
 class CodexAdapter:
     """A Codex session on its own app-server (`relay_agentd.adapters.base.Adapter`)."""
 
-    def __init__(self, port: SessionPort, socket: Path, *, client_version: str = "0") -> None:
+    def __init__(
+        self,
+        port: SessionPort,
+        socket: Path,
+        *,
+        client_version: str = "0",
+        is_background: bool = False,
+        conversation: str | None = None,
+    ) -> None:
+        """`is_background`: there is no terminal that begins a thread; `conversation` goes on."""
         self._port = port
         self._socket = socket
         self._client_version = client_version
+        self._is_background = is_background
+        self._conversation = conversation
         self._memory = Memory(welcomed=Welcomed(port.folder))
         self._follower: ThreadFollower | None = None
         self._has_queue = True
@@ -52,11 +63,19 @@ class CodexAdapter:
         """Connect, follow and reconnect until cancelled."""
         backoff = Backoff(RECONNECT_FIRST_SECONDS, RECONNECT_CAP_SECONDS)
         policy = _read_policy(self._port.folder)
+        own = None
+        if self._is_background:
+            # It is started under its policy: nothing is left to set.
+            own = OwnThread(self._conversation, self._port.cwd, policy)
+            policy = None
         while True:
-            with suppress(OSError, WebSocketException, Lost, Refused):
+            try:
                 async with connect(self._socket, self._notice) as connection:
-                    backoff.reset()
-                    await self._serve(connection, policy)
+                    await self._serve(connection, policy, own, backoff)
+            except Refused as refusal:
+                self._port.troubled(f"codex refused: {refusal}")
+            except (OSError, WebSocketException, Lost):
+                pass
             await asyncio.sleep(backoff.next_delay(random.random()))  # noqa: S311 - no secret
 
     async def push(self, delivery: Delivery) -> Outcome:
@@ -111,14 +130,21 @@ class CodexAdapter:
         """The ladder, first way first."""
         return ()
 
-    async def _serve(self, connection: CodexConnection, policy: ResumePolicy | None) -> None:
-        follower = ThreadFollower(connection, self._port, self._memory, policy)
+    async def _serve(
+        self,
+        connection: CodexConnection,
+        policy: ResumePolicy | None,
+        own: OwnThread | None,
+        backoff: Backoff,
+    ) -> None:
+        follower = ThreadFollower(connection, self._port, self._memory, policy, own)
         receiving = asyncio.create_task(connection.receive())
         self._follower = follower
         try:
             await connection.call(protocol.initialize(self._client_version))
             await connection.announce("initialized")
             await follower.begin()
+            backoff.reset()
             await receiving
         finally:
             self._follower = None

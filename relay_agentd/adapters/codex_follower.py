@@ -20,6 +20,7 @@ from typing import Any
 from relay_agentd.adapters.base import SessionPort
 from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused
 from relay_agentd.adapters.codex_history import entered, queued
+from relay_agentd.adapters.codex_own_thread import OwnThread
 from relay_agentd.adapters.codex_welcomed import Welcomed
 from relay_launchers.codex import protocol
 from relay_launchers.codex.policy import ResumePolicy
@@ -80,19 +81,22 @@ class ThreadFollower:
         port: SessionPort,
         memory: Memory,
         policy: ResumePolicy | None,
+        own: OwnThread | None = None,
     ) -> None:
+        """`own`: there is no terminal; the thread is begun here."""
         self.followed: Followed | None = None
         self.connection = connection
         self._port = port
         self._memory = memory
         self._policy = policy
+        self._own = own
         self._conversations: dict[str, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
         """Take up the conversation that runs already: another daemon's, or one that was quicker
         than us. Where several are loaded, the one with the latest sign of life is on the terminal.
-        Raises Lost.
+        Without a terminal it is begun here. Raises Lost, Refused.
         """
         answer = await self.connection.call(protocol.list_loaded())
         threads = [
@@ -103,6 +107,8 @@ class ThreadFollower:
         if threads and self.followed is None:
             thread = max(threads, key=lambda each: (each.recency, each.id))
             await self._welcome(self._follow(thread))
+        if self._own is not None and self.followed is None:
+            await self._open(self._own)
 
     async def end(self) -> None:
         """Stop all work beside the receiving."""
@@ -129,7 +135,7 @@ class ThreadFollower:
         match event:
             case ThreadStarted(thread=thread):
                 self._conversations[thread.id] = thread.is_conversation
-                if thread.is_conversation:
+                if thread.is_conversation and not self._is_followed(thread.id):
                     self._start(self._welcome(self._follow(thread)))
             case ThreadOpened(thread_id=thread_id):
                 if self._conversations.get(thread_id) and not self._is_followed(thread_id):
@@ -157,6 +163,8 @@ class ThreadFollower:
             self.followed = None
             del self._conversations[thread_id]
             self._port.reachable(Reachability.NONE)
+            if self._own is not None:
+                self._start(self._open(self._own))
             return
         followed.status = status
         self._report(status)
@@ -171,6 +179,10 @@ class ThreadFollower:
         if thread.id != self._memory.opened:
             self._memory.opened = thread.id
             self._port.opened(thread.id, cwd=Path(thread.cwd))
+        if self._own is not None:
+            self._own.conversation = thread.id
+        if thread.path is not None:
+            self._port.records(Path(thread.path))
         if left is not None and left.id != thread.id:
             self._start(self._withdraw(left.id))
         self._report(thread.status)
@@ -215,6 +227,15 @@ class ThreadFollower:
             return None
         self._conversations[thread_id] = thread.is_conversation
         return thread if thread.is_conversation and thread.status.state != "gone" else None
+
+    async def _open(self, own: OwnThread) -> None:
+        """Begin the conversation, or go on with it. Raises Lost, Refused."""
+        thread = await own.open(self.connection)
+        self._conversations[thread.id] = True
+        self._port.troubled(None)
+        # The server's notice of it may have been first.
+        if not self._is_followed(thread.id):
+            await self._welcome(self._follow(thread))
 
     async def _take_up(self, thread_id: str) -> None:
         """Follow a thread that the terminal opened, or find that it is none of its threads."""

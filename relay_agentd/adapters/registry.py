@@ -19,6 +19,11 @@ class Connection:
     """What an adapter is told about where its session can be reached."""
 
     helper_socket: Path | None
+    """Where the helper listens, or the host of a background session."""
+    is_background: bool = False
+    """There is no terminal: the adapter begins the conversation itself."""
+    conversation: str | None = None
+    """The one to go on with, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,13 @@ def _codex(port: SessionPort, connection: Connection) -> Adapter:
     from relay_agentd.adapters.codex import CodexAdapter
 
     assert connection.helper_socket is not None
-    return CodexAdapter(port, connection.helper_socket, client_version=__version__)
+    return CodexAdapter(
+        port,
+        connection.helper_socket,
+        client_version=__version__,
+        is_background=connection.is_background,
+        conversation=connection.conversation,
+    )
 
 
 BUILT_IN = {

@@ -19,6 +19,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
     "Sessions on this machine": {
         "run": "relay_agentd.cli.run",
         "ps": "relay_agentd.cli.sessions",
+        "logs": "relay_agentd.cli.logs",
+        "attach": "relay_agentd.cli.attach",
         "stop": "relay_agentd.cli.sessions",
         "install": "relay_agentd.cli.install",
         "uninstall": "relay_agentd.cli.install",
@@ -30,6 +32,11 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "thread": "relay_agentd.cli.messages",
         "explain": "relay_agentd.cli.explain",
         "tail": "relay_agentd.cli.tail",
+    },
+    "What sessions ask you": {
+        "approvals": "relay_agentd.cli.approvals",
+        "approve": "relay_agentd.cli.decisions",
+        "deny": "relay_agentd.cli.decisions",
     },
     "Machinery": {
         "demo": "relay_agentd.cli.demo",

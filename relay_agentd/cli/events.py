@@ -1,4 +1,4 @@
-"""Following the relay's events without a gap, and how an event looks in a terminal.
+"""Following the relay's events without a gap, and how an event of `tail` looks in a terminal.
 
 The relay's event log lives as long as the relay, messages live in its database. So after each
 connect the messages that were created in between are read from there, and an event that tells of
@@ -6,9 +6,9 @@ one of them again is left out.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from time import sleep
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -23,8 +23,15 @@ from relay_server.wire import MAX_LIST_LIMIT
 Event = dict[str, Any]
 
 
-class _Follower:
-    """Where we are in the stream of events: the newest message and event seen."""
+class Source(Protocol):
+    """What is followed."""
+
+    def connection(self) -> Iterator[Event]:
+        """The events of one connection. Raises: RelayUnreachable at its end, RelayRefused."""
+
+
+class MessageSource:
+    """All events; where we are in them: the newest message and event seen."""
 
     def __init__(self, client: RelayClient) -> None:
         self._client = client
@@ -66,18 +73,14 @@ class _Follower:
         return True
 
 
-def follow(client: RelayClient, *, waiting: Callable[[str], None]) -> Iterator[Event]:
-    """Every event from now on; `waiting` is told once each time the relay is gone.
-
-    Raises: RelayUnreachable when it is not there at first, RelayRefused.
-    """
-    follower = _Follower(client)
+def follow(source: Source) -> Iterator[Event]:
+    """Every event from now on; says once each time that the relay is gone. Raises: RelayRefused."""
     backoff = Backoff(first=0.1, cap=2.0)
     told = False
     while True:
         reason = "the relay ended the stream"
         try:
-            for event in follower.connection():
+            for event in source.connection():
                 told = False
                 backoff.reset()
                 yield event
@@ -88,7 +91,7 @@ def follow(client: RelayClient, *, waiting: Callable[[str], None]) -> Iterator[E
                 raise
             reason = str(error)
         if not told:
-            waiting(reason)
+            click.echo(f"relay-agentd: {reason}; waiting for it ...", err=True)
             told = True
         sleep(backoff.next_delay(random.random()))  # noqa: S311 - no secret
 

@@ -29,15 +29,23 @@ def explain_failure(error: AgentdError) -> list[str]:
 
 def _refusal(error: RelayRefused) -> str:
     line = str(error).rstrip(".")
-    if error.code == "unauthorized":
-        return f"{line}. Set AGENT_RELAY_TOKEN to the relay's token."
     suggestions = error.problem.get("suggestions")
     if suggestions:
         return f"{line}. Did you mean {' or '.join(map(str, suggestions[:3]))}?"
-    if error.code == "agent_not_found":
-        return f"{line}. `relay-agentd agents` lists who is there."
+    if error.code in _MENDED:
+        return f"{line}.{_MENDED[error.code]}"
     fields = error.problem.get("errors")
     if fields:
         named = "; ".join(f"{item['field']}: {item['message']}" for item in fields)
         return named if named == line else f"{line}: {named}"
     return f"{line} ({error.code})."
+
+
+_MENDED = {
+    "unauthorized": " Set AGENT_RELAY_TOKEN to the relay's token.",
+    "agent_not_found": " `relay-agentd agents` lists who is there.",
+    "approval_not_found": " `relay-agentd approvals` lists those that wait for an answer.",
+    "task_not_found": " `relay-agentd tasks` lists those there are.",
+    "already_decided": "",
+}
+"""What helps against a refusal, by its code."""

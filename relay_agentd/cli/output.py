@@ -13,17 +13,12 @@ from typing import Any
 
 import click
 
-# C0 but for tab and newline, DEL, C1, and the direction overrides that can disguise text.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# In JSON the C0 ones are escaped already.
+from relay_agentd.printable import printable as printable  # noqa: PLC0414 - found here too
+
+# What `printable` replaces; in JSON the C0 ones are escaped already.
 _UNPRINTABLE_IN_JSON = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 STATUS_STYLES = {"idle": "green", "busy": "yellow", "waiting": "magenta", "offline": "bright_black"}
-
-
-def printable(text: str) -> str:
-    """`text` with what would act on the terminal made visible instead."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`run`: a provider in this terminal, on the relay."""
+"""`run`: a provider in this terminal or in the background, on the relay."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from relay_agentd.errors import FolderMissing
 from relay_server.wire import ApprovalMode
 
 
-@click.command("run", short_help="Run Claude Code or Codex in this terminal, on the relay.")
+@click.command("run", short_help="Run Claude Code or Codex, here or in the background.")
 @click.option(
     "--approval",
     type=click.Choice([mode.value for mode in ApprovalMode]),
@@ -28,6 +28,9 @@ from relay_server.wire import ApprovalMode
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
     help="Where it works (here).",
 )
+@click.option("--background", is_flag=True, help="Without a terminal: the daemon keeps it running.")
+@click.option("--prompt", metavar="TEXT", help="What it begins with (only in the background).")
+@click.option("--json", "as_json", is_flag=True, help="Print what was started in the background.")
 @click.option("--no-autostart", is_flag=True, help="Do not start a relay or daemon.")
 @click.argument("provider")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS]...")
@@ -36,9 +39,17 @@ def run_command(
     arguments: tuple[str, ...],
     cwd: Path | None,
     no_autostart: bool,
+    background: bool,
+    prompt: str | None,
+    as_json: bool,
     **description: Any,
 ) -> int:
     """Run PROVIDER (claude or codex) in this terminal, on the relay.
+
+    With --background the daemon owns it: it is started again when it dies, after a restart of the
+    machine too, and goes on with the same conversation until `relay-agentd stop`. It gets this
+    environment, which is not written down: after a reboot only what the provider's own login and
+    the daemon's environment know is there.
 
     The relay and the daemon are started when they are not there. ARGS after `--` go to the
     provider unchanged, and its exit status is what this exits with.
@@ -47,9 +58,25 @@ def run_command(
     relay-agentd run claude
     relay-agentd run --label backend --cap review codex
     relay-agentd run --approval read-only claude -- --resume
+    relay-agentd run --background --prompt "watch the build" --cwd ~/shop codex
     """
     from relay_agentd.launch import Launch, run_session
 
+    if not background and (prompt is not None or as_json):
+        raise click.UsageError("--prompt and --json go with --background")
+    if background:
+        from relay_agentd.cli.run_background import run_background
+
+        run_background(
+            machine.here(_options(description)),
+            provider=provider,
+            arguments=arguments,
+            cwd=cwd or _current_folder(),
+            prompt=prompt,
+            may_start=not no_autostart,
+            as_json=as_json,
+        )
+        return 0
     return run_session(
         Launch(
             provider=provider,

@@ -7,13 +7,20 @@ import click
 from relay_agentd.cli.machine import daemon
 from relay_agentd.cli.output import STATUS_STYLES, print_json, print_table
 
-_COLUMNS = ("AGENT", "STATE", "STATUS", "PROVIDER", "APPROVAL", "PID", "FOLDER", "LABEL")
+_COLUMNS = (
+    *("AGENT", "KIND", "STATE", "STATUS", "PROVIDER", "APPROVAL", "PID", "FOLDER", "LABEL"),
+    "PROBLEM",
+)
+_STATE_STYLES = {"RUNNING": "green", "BACKOFF": "yellow", "FATAL": "red"}
 
 
 @click.command("ps", short_help="List the sessions of this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ps_command(as_json: bool) -> None:
     """List the sessions of this machine.
+
+    A background session that died is started again after a pause (BACKOFF); one that dies again
+    and again is given up (FATAL). PROBLEM says why.
 
     \b
     relay-agentd ps
@@ -26,7 +33,7 @@ def ps_command(as_json: bool) -> None:
     print_table(
         _COLUMNS,
         [_row(session) for session in answer["sessions"]],
-        styles={"STATUS": STATUS_STYLES},
+        styles={"STATUS": STATUS_STYLES, "STATE": _STATE_STYLES},
         empty="No session runs here. Start one: relay-agentd run claude",
     )
 
@@ -37,7 +44,8 @@ def ps_command(as_json: bool) -> None:
 def stop_command(target: str, force: bool) -> None:
     """End a session of this machine; ID is an agent's id or label, or what `ps` shows.
 
-    The provider is asked to end (SIGTERM) and gets five seconds for it.
+    The provider is asked to end (SIGTERM) and gets five seconds for it. A background session ends
+    for good; one that was given up (FATAL) is listed no more.
 
     \b
     relay-agentd stop laptop-claude-shop-1a2b3c4d
@@ -48,5 +56,9 @@ def stop_command(target: str, force: bool) -> None:
 
 
 def _row(session: dict[str, Any]) -> list[Any]:
-    names = ("agentId", "state", "status", "provider", "approval", "pid", "cwd", "label")
-    return [session.get(name) for name in names]
+    names = ("kind", "state", "status", "provider", "approval", "pid", "cwd", "label")
+    problem = session.get("problem")
+    if session.get("restarts"):
+        problem = f"restarted {session['restarts']} times{f': {problem}' if problem else ''}"
+    name = session.get("agentId") or session["key"]
+    return [name, *(session.get(each) for each in names), problem]

@@ -22,14 +22,10 @@ def tail_command(agent: str | None, receipts: bool, presence: bool, as_json: boo
     relay-agentd tail --receipts --agents
     relay-agentd tail --json | jq .data.message.body
     """
-    from relay_agentd.cli.events import EventPrinter, follow
+    from relay_agentd.cli.events import EventPrinter, MessageSource, follow
 
     prefixes = (*_TALK, *(["message."] if receipts else []), *(["agent."] if presence else []))
     printer = EventPrinter(prefixes, agent, as_json=as_json)
     with relay() as client:
-        for event in follow(client, waiting=_say_waiting):
+        for event in follow(MessageSource(client)):
             printer.show(event)
-
-
-def _say_waiting(reason: str) -> None:
-    click.echo(f"relay-agentd: {reason}; waiting for it ...", err=True)

@@ -1,4 +1,4 @@
-"""The daemon's memory on disk: sessions, inbox, deliveries, outbox, in one SQLite file.
+"""The daemon's memory on disk: sessions, inbox, deliveries, outbox, commands, in one SQLite file.
 
 `Store` opens it and holds one object for each concern. Used by the event loop's thread alone;
 writes are short. Every change of state is written before the effect it announces.
@@ -6,6 +6,7 @@ writes are short. Every change of state is written before the effect it announce
 
 from pathlib import Path
 
+from relay_agentd.store.commands import CommandStore
 from relay_agentd.store.database import Database
 from relay_agentd.store.mail import MailStore
 from relay_agentd.store.outbox import OutboxStore
@@ -21,6 +22,7 @@ class Store:
         self.sessions = SessionStore(self._database)
         self.mail = MailStore(self._database)
         self.outbox = OutboxStore(self._database)
+        self.commands = CommandStore(self._database)
 
     def close(self) -> None:
         """Close the file."""

@@ -171,6 +171,8 @@ class MailStore:
                 """
                 INSERT INTO delivery (id, session_key, text, priority, state, since, cut_at)
                 VALUES (?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET state = excluded.state, since = excluded.since,
+                    cut_at = excluded.cut_at
                 """,
                 (
                     delivery.id,

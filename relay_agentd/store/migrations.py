@@ -96,6 +96,7 @@ _BACKGROUND: Final = (
     "ALTER TABLE session ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE session ADD COLUMN retry_at REAL",
     "ALTER TABLE session ADD COLUMN problem TEXT",
+    "ALTER TABLE session ADD COLUMN environment TEXT NOT NULL DEFAULT '{}'",
     """
     CREATE TABLE command (
         id INTEGER PRIMARY KEY,

@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +63,10 @@ class SessionRow:
     """How often a background session was started again since it last ran well."""
     retry_at: float | None = None
     problem: str | None = None
-    """Why it is in BACKOFF or FATAL, for people."""
+    """Why it is in BACKOFF or FATAL, or could not be started, for people."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What a background session needs of its user's environment to be started again after a
+    reboot. No secret: see `session_environment`."""
 
     @property
     def processes(self) -> tuple[ProcessId, ...]:
@@ -116,6 +120,21 @@ class SessionStore:
         sql = "SELECT * FROM session WHERE state NOT IN ('EXITED', 'FATAL') ORDER BY opened_at"
         return [_row(found) for found in self._database.rows(sql)]
 
+    def fatal(self) -> list[SessionRow]:
+        """Background sessions that were given up and that nobody has stopped, oldest first."""
+        sql = """
+            SELECT * FROM session WHERE state = 'FATAL' AND ended_at IS NULL ORDER BY opened_at
+        """
+        return [_row(found) for found in self._database.rows(sql)]
+
+    def named(self, name: str) -> list[SessionRow]:
+        """All that go by this key, agent id or label, ended or not, newest first."""
+        sql = """
+            SELECT * FROM session WHERE key = ? OR agent_id = ? OR lower(label) = lower(?)
+            ORDER BY opened_at DESC
+        """
+        return [_row(found) for found in self._database.rows(sql, (name, name, name))]
+
     def prune(self, before: float) -> int:
         """Forget sessions that ended before that time."""
         with self._database.write():
@@ -145,6 +164,7 @@ def _columns(row: SessionRow) -> dict[str, Any]:
         "restarts": row.restarts,
         "retry_at": row.retry_at,
         "problem": row.problem,
+        "environment": json.dumps(dict(row.environment)),
     }
     columns.update({name: json.dumps(getattr(row, name)) for name in _LISTS})
     for name, column in _PROCESSES.items():
@@ -185,6 +205,7 @@ def _row(found: sqlite3.Row) -> SessionRow:
         restarts=found["restarts"],
         retry_at=found["retry_at"],
         problem=found["problem"],
+        environment=json.loads(found["environment"]),
         **lists,
         **processes,
     )

@@ -89,7 +89,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Read the arguments a person wrote after `--`."""
     parsed = Arguments()
     positions = 0
-    for word in _words(arguments):
+    for word in words(arguments):
         if not word.name:
             positions = _positional(parsed, word, positions)
         else:
@@ -97,7 +97,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     return parsed
 
 
-def _words(arguments: Sequence[str]) -> Iterator[Word]:
+def words(arguments: Sequence[str]) -> Iterator[Word]:
     """Split into options with their values and positional arguments."""
     rest = list(arguments)
     while rest:

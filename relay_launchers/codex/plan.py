@@ -9,13 +9,23 @@ thread do not, so overrides of the configuration go to both commands.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from relay_launchers.base import ApprovalMode, Binary, Command, LaunchPlan, LaunchRequest
+from relay_launchers.base import (
+    ApprovalMode,
+    BackgroundPlan,
+    Binary,
+    Command,
+    LaunchPlan,
+    LaunchRequest,
+    LogEntry,
+)
 from relay_launchers.codex.arguments import SETTABLE, Arguments, parse_arguments
+from relay_launchers.codex.background import attach_command, parse_background
 from relay_launchers.codex.find import find_codex
 from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
+from relay_launchers.codex.rollout import read_rollout
 from relay_launchers.environment import session_environment, session_marks
 
 # Short, because a unix socket's path may have 107 bytes.
@@ -52,7 +62,8 @@ class CodexProvider:
         socket = request.folder / SOCKET_NAME
         address = f"unix://{socket}"
         environment = session_environment(request)
-        server = (program, "app-server", "--listen", address, *_server_options(request, arguments))
+        options = _server_options(request, arguments, has_policy=bool(arguments.subcommand))
+        server = (program, "app-server", "--listen", address, *options)
         terminal = (program, "--remote", address, *_terminal_options(request, arguments))
         return LaunchPlan(
             provider=Command(argv=terminal, environment=environment, cwd=request.cwd),
@@ -63,12 +74,41 @@ class CodexProvider:
             approval_overrides=tuple(arguments.overrides),
         )
 
+    def plan_background(self, request: LaunchRequest, *, resume: str | None) -> BackgroundPlan:  # noqa: ARG002 - the adapter resumes
+        """The app-server alone. Raises ArgumentsRefused."""
+        arguments, models = parse_background(request.arguments)
+        socket = request.folder / SOCKET_NAME
+        options = _server_options(request, arguments, has_policy=True)
+        for model in models:
+            options += _setting("model", model)
+        program = str(request.binary.path)
+        return BackgroundPlan(
+            host=Command(
+                argv=(program, "app-server", "--listen", f"unix://{socket}", *options),
+                environment=session_environment(request),
+                cwd=request.cwd,
+            ),
+            socket=socket,
+            files={request.folder / POLICY_FILE: _policy(request, arguments).to_text()},
+            approval_overrides=tuple(arguments.overrides),
+        )
 
-def _server_options(request: LaunchRequest, arguments: Arguments) -> list[str]:
+    def read_log(self, lines: Sequence[str]) -> list[LogEntry]:
+        """Entries of a rollout file."""
+        return read_rollout(lines)
+
+    def attach_command(
+        self, request: LaunchRequest, socket: Path, conversation: str
+    ) -> Command | None:
+        """The real terminal on the same thread."""
+        return attach_command(request, socket, conversation)
+
+
+def _server_options(request: LaunchRequest, arguments: Arguments, *, has_policy: bool) -> list[str]:
     options = _relay_tools(request)
     if request.approval == "read-only":
         options += _setting("web_search", "disabled")
-    if arguments.subcommand:
+    if has_policy:
         # Holds a turn back that starts before the adapter has set the policy, and serves /new.
         policy = _policy(request, arguments)
         options += _setting("approval_policy", policy.approval)

@@ -40,6 +40,11 @@ class ResumePolicy:
             **reviewer,
         }
 
+    def thread_options(self) -> dict[str, Any]:
+        """As `thread/start` and `thread/resume` take them."""
+        reviewer = {} if self.reviewer is None else {"approvalsReviewer": self.reviewer}
+        return {"approvalPolicy": self.approval, "sandbox": self.sandbox, **reviewer}
+
     def to_text(self) -> str:
         """The file's content."""
         return json.dumps(asdict(self))

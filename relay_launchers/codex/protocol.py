@@ -47,6 +47,8 @@ class Thread:
     is_forked: bool
     recency: int
     """Seconds since the epoch of its last sign of life."""
+    path: str | None = None
+    """The file it is recorded in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,21 @@ def subscribe(thread_id: str) -> Request:
     return "thread/resume", {"threadId": thread_id, "excludeTurns": True}
 
 
+def start_thread(cwd: str, options: JsonObject) -> Request:
+    """A new conversation."""
+    return "thread/start", {"cwd": cwd, **options}
+
+
+def resume_thread(thread_id: str, cwd: str, options: JsonObject) -> Request:
+    """Load a conversation from disk and subscribe to it."""
+    return "thread/resume", {"threadId": thread_id, "cwd": cwd, "excludeTurns": True, **options}
+
+
+def is_unknown_thread(message: str) -> bool:
+    """Whether an error says that nothing of the thread was ever written down."""
+    return "no rollout found" in message
+
+
 def change_settings(thread_id: str, settings: JsonObject) -> Request:
     """Change a thread's settings from its next turn on."""
     return "thread/settings/update", {"threadId": thread_id, **settings}
@@ -188,6 +205,7 @@ def parse_thread(thread: Mapping[str, Any]) -> Thread:
         is_conversation=_is_conversation(thread),
         is_forked=bool(thread.get("forkedFromId")),
         recency=max([0, *(int(time) for time in times if _is_time(time))]),
+        path=path if isinstance(path := thread.get("path"), str) else None,
     )
 
 

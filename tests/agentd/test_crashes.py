@@ -82,6 +82,9 @@ class _Port:
     def settled(self, ask_id: str) -> None:
         raise AssertionError
 
+    def troubled(self, problem: str | None) -> None:
+        raise AssertionError
+
     def records(self, transcript: Path) -> None:
         raise AssertionError
 

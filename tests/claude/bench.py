@@ -42,6 +42,7 @@ class Bench:
         self.asks: list[Ask] = []
         self.settlements: list[str] = []
         self.transcripts: list[Path] = []
+        self.troubles: list[str | None] = []
         self._pending: deque[Delivery] = deque()
         self._handed: dict[str, Delivery] = {}
         self._offering = False
@@ -264,3 +265,4 @@ class _Port:
         self.approval = ApprovalMode.OPEN
         self.asked, self.settled = bench.asks.append, bench.settlements.append
         self.records = bench.transcripts.append
+        self.troubled = bench.troubles.append

@@ -65,6 +65,9 @@ class Port:
     def settled(self, ask_id: str) -> None:
         self.told.append(("settled", ask_id))
 
+    def troubled(self, problem: str | None) -> None:
+        self.told.append(("troubled", problem))
+
     def records(self, transcript: Path) -> None:
         """Not of interest here."""
 

@@ -36,6 +36,7 @@ class RecordingPort:
     asks: list[Ask] = field(default_factory=list)
     settlements: list[str] = field(default_factory=list)
     transcripts: list[Path] = field(default_factory=list)
+    troubles: list[str | None] = field(default_factory=list)
 
     def opened(
         self, provider_session_id: str, *, cwd: Path, meta: Mapping[str, Any] | None = None
@@ -66,6 +67,9 @@ class RecordingPort:
 
     def settled(self, ask_id: str) -> None:
         self.settlements.append(ask_id)
+
+    def troubled(self, problem: str | None) -> None:
+        self.troubles.append(problem)
 
     def records(self, transcript: Path) -> None:
         self.transcripts.append(transcript)

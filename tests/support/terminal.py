@@ -68,6 +68,8 @@ class Terminal:
         self._pending = b""
         self._pastes_bracketed = False
         self._hung_up = False
+        self._thawed = threading.Event()
+        self._thawed.set()
         self._master, slave = os.openpty()
         try:
             size = struct.pack("HHHH", rows, cols, 0, 0)
@@ -161,11 +163,20 @@ class Terminal:
             self._screen.resize(rows, cols)
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
+    def freeze(self) -> None:
+        """Stops the window's own program: nothing that is written is read any more."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        self._thawed.set()
+
     def hang_up(self) -> None:
         """Closes the window: the kernel tells the program by SIGHUP."""
         if self._hung_up:
             return
         self._hung_up = True
+        self.thaw()
         os.write(self._woken, b"x")
         self._reader.join()
         os.close(self._waker)
@@ -215,6 +226,7 @@ class Terminal:
             while True:
                 if any(key.fd == self._waker for key, _ in ready.select()):
                     return
+                self._thawed.wait()
                 try:
                     data = os.read(self._master, 65536)
                 except OSError:

@@ -1,0 +1,69 @@
+"""Reads a rollout, Codex's own record of a conversation: JSON lines, for `logs` and `attach`.
+
+What people said and read is in events, what tools did in response items; the response items also
+repeat the texts, with what Codex put around them, and are skipped for those. Pure.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from relay_launchers.base import LogEntry
+
+_CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call", "web_search_call"})
+_RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
+
+
+def read_rollout(lines: Sequence[str]) -> list[LogEntry]:
+    """The entries of these lines; a line that is cut, or unknown, is none."""
+    entries = []
+    for line in lines:
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            entry = _entry(json.loads(line))
+            if entry is not None:
+                entries.append(entry)
+    return entries
+
+
+def _entry(record: Mapping[str, Any]) -> LogEntry | None:
+    payload = record["payload"]
+    at, kind = record.get("timestamp"), payload.get("type")
+    match record["type"], kind:
+        case "event_msg", "user_message":
+            return LogEntry(at=at, kind="user", text=str(payload["message"]))
+        case "event_msg", "agent_message":
+            return LogEntry(at=at, kind="agent", text=str(payload["message"]))
+        case "event_msg", "error" | "turn_aborted":
+            text = payload.get("message") or payload.get("reason") or kind
+            return LogEntry(at=at, kind="notice", text=str(text))
+        case "response_item", _ if kind in _CALLS:
+            return LogEntry(at=at, kind="tool", text=_call(payload))
+        case "response_item", _ if kind in _RESULTS:
+            return LogEntry(at=at, kind="result", text=_output(payload.get("output")))
+    return None
+
+
+def _call(payload: Mapping[str, Any]) -> str:
+    name = payload.get("name") or payload["type"]
+    given = payload.get("arguments") or payload.get("input") or payload.get("action") or ""
+    with suppress(ValueError, TypeError):
+        given = json.loads(given)
+    if isinstance(given, Mapping):
+        command = given.get("cmd") or given.get("command")
+        if isinstance(command, list):
+            command = " ".join(map(str, command))
+        given = command or json.dumps(given, ensure_ascii=False)
+    return f"{name} {given}".strip()
+
+
+def _output(output: Any) -> str:
+    if isinstance(output, str):
+        with suppress(ValueError):
+            output = json.loads(output)
+    if isinstance(output, Mapping):
+        output = output.get("output", output)
+    if isinstance(output, list):
+        texts = [part.get("text") for part in output if isinstance(part, Mapping)]
+        return "\n".join(text for text in texts if isinstance(text, str))
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
