@@ -15,20 +15,18 @@ from __future__ import annotations
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+sys.path[:0] = [HERE, os.path.dirname(HERE)]  # noqa: PTH120
 
-# As `hook` (its name where it is run by path) for the interpreter, by its full name for the checks.
+# By its name alone where it is run by path, by its full name for the checks.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from relay_launchers import in_session
     from relay_launchers.claude import hook
 else:
     import hook
+    import in_session
 
-# A relay and a daemon that have to be started take two seconds; the person may type meanwhile.
-START_SECONDS = 6.0
-POLL_SECONDS = 0.05
-# Given to every session of ours, or to the one around this one.
-OF_ANOTHER_SESSION = ("AGENT_RELAY_SESSION", "AGENT_RELAY_CONTROL", "AGENT_RELAY_SESSION_DIR")
 BYPASS = ("--dangerously-skip-permissions", "bypassPermissions")
 
 
@@ -48,13 +46,6 @@ def process_key(pid: int) -> str:
     return f"{pid & 0xFFFFFF:06x}{started & 0xFFFFFFFF:08x}{boot:02x}"
 
 
-def session_folder(control: str, key: str) -> str:
-    """The session's private folder, as the daemon names it (`relay_agentd.paths`)."""
-    runtime, _, name = control.rpartition("/")
-    mark = name.removeprefix("control-").removesuffix(".sock")
-    return f"{runtime}/s-{mark}/{key}"
-
-
 def launched_mode(folder: str, config: str) -> str:
     """The mode before the daemon said anything: what the environment asks for, and where only the
     daemon could know, the strictest."""
@@ -71,28 +62,17 @@ def launched_mode(folder: str, config: str) -> str:
         return "open"
 
 
-def join(process: int) -> bool:
-    """Put the session on the relay; again is harmless. False: no daemon, or it will not."""
-    described = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("AGENT_RELAY_")
-        and name not in (*OF_ANOTHER_SESSION, "AGENT_RELAY_TOKEN")
-    }
-    request = {
+def joining(process: int) -> dict[str, object]:
+    """What the daemon needs to put the session on the relay; to ask again is harmless."""
+    return {
         "op": "session.join",
         "key": os.environ["AGENT_RELAY_SESSION"],
         "provider": "claude",
         "providerVersion": running_version(process),
         "cwd": os.getcwd(),  # noqa: PTH109
         "process": {"pid": process},
-        "environment": described,
+        "environment": in_session.described(),
     }
-    try:
-        hook.ask_daemon(request)
-    except hook.DaemonSilentError:
-        return False
-    return True
 
 
 def running_version(process: int) -> str:
@@ -105,38 +85,6 @@ def running_version(process: int) -> str:
             return str(json.load(file)["version"]) or "unknown"
     except (OSError, ValueError, LookupError, TypeError):
         return "unknown"
-
-
-def start_daemon() -> int:
-    """`relay-agentd up`, which outlives us and the session; its process."""
-    kept = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_SESSION}
-    process = os.fork()
-    if process:
-        return process
-    try:
-        os.setsid()
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in range(3):
-            os.dup2(nowhere, descriptor)
-        os.chdir("/")
-        os.execve(sys.executable, [sys.executable, "-m", "relay_agentd", "up"], kept)  # noqa: S606
-    finally:
-        os._exit(127)
-
-
-def join_or_start(process: int) -> None:
-    """Put the session on the relay, with a daemon of our own starting when there is none."""
-    import time
-
-    if join(process):
-        return
-    child = start_daemon()
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        ended = os.waitpid(child, os.WNOHANG)[0]
-        if join(process) or ended:
-            return
-        time.sleep(POLL_SECONDS)
 
 
 def may_bypass(process: int) -> bool:
@@ -164,7 +112,7 @@ def take_on(process: int, control: str) -> str:
         for name in ("CLAUDE_CODE_MESSAGING_SOCKET", "CLAUDE_CODE_MESSAGING_TOKEN"):
             environment.pop(name, None)
     key = process_key(process)
-    folder = session_folder(control, key)
+    folder = f"{in_session.sessions_folder(control)}/{key}"
     environment["CLAUDE_PID"] = str(process)
     environment["AGENT_RELAY_SESSION"] = key
     environment["AGENT_RELAY_CONTROL"] = control
@@ -183,11 +131,11 @@ def main(arguments: list[str]) -> int:
             command = [sys.executable, "-I", "-S", *pipe]
             os.execv(sys.executable, command)  # noqa: S606 - our own pipe
         if event == "SessionStart":
-            join_or_start(process)
+            in_session.ask_with_daemon(control, joining(process))
             if may_bypass(process):
                 os.environ["AGENT_RELAY_CLAUDE_INBOUND"] = "bell"
         elif not os.path.isdir(folder):  # noqa: PTH112
-            join(process)
+            in_session.ask(control, joining(process))
         mode = launched_mode(folder, config)
     except Exception:  # noqa: BLE001 - only the gate may judge, and it judges by the strictest mode
         if event != "PreToolUse":
