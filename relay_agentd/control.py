@@ -16,6 +16,7 @@ from typing import Any, Final
 from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe
 from relay_agentd.joining import described
 from relay_agentd.paths import Paths
+from relay_agentd.plain_codex import PROVIDER, TOOLS_PREFIX, PlainCodex
 from relay_agentd.session import Session
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.session_state import SessionState
@@ -67,6 +68,7 @@ class ControlServer:
         mcp_ready: Callable[[], Awaitable[object]],
         default_rig: str | None,
         paths: Paths,
+        plain_codex: PlainCodex,
     ) -> None:
         self._supervisor = supervisor
         self._ping = ping
@@ -74,6 +76,7 @@ class ControlServer:
         self._mcp_ready = mcp_ready
         self._default_rig = default_rig
         self._paths = paths
+        self._plain_codex = plain_codex
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._operations: dict[str, Operation] = {
@@ -188,6 +191,9 @@ class ControlServer:
         return {"folder": str(folder)}
 
     async def _on_join(self, _connection: _Connection, request: Request) -> Answer:
+        if request.get("provider") == PROVIDER and "key" not in request:
+            session = self._plain_codex.join(request)
+            return {"folder": str(session.folder), "key": session.key}
         whole = described(request, self._paths)
         joining = OpenRequest.parse(whole, self._default_rig, SessionKind.JOINED)
         folder = self._supervisor.join(joining, _object(whole, "process"))
@@ -261,18 +267,21 @@ class ControlServer:
 
     async def _on_mcp(self, connection: _Connection, request: Request) -> None:
         """From here on the connection is the pipe's."""
+        key = str(request.get("session"))
         try:
-            session = self._session(request)
+            # Those tools find their session with each call.
+            if not key.startswith(TOOLS_PREFIX):
+                self._session(request)
         except ControlRefused as refusal:
             await connection.answer(_error(refusal))
             return
         await connection.answer({"ok": True})
         try:
             await self._serve_mcp(
-                connection.reader, connection.writer, session.key, str(request.get("instance"))
+                connection.reader, connection.writer, key, str(request.get("instance"))
             )
         except Exception:
-            log.exception("the tools of session %s failed", session.key)
+            log.exception("the tools of session %s failed", key)
 
     def _session(self, request: Request) -> Session:
         return self._supervisor.find(str(request.get("session")))

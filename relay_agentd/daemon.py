@@ -30,6 +30,7 @@ from relay_agentd.launch_rules import LaunchDefaults
 from relay_agentd.log import log_to
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
+from relay_agentd.plain_codex import PlainCodex
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_link import RelayLink
 from relay_agentd.session import Machine
@@ -116,7 +117,10 @@ class _Daemon:
         )
         self.supervisor.on_command = self.commands.commanded
         self.outbox = Outbox(client, store.outbox)
-        self._backend = SessionBackend(self.supervisor, self.outbox, store.mail, client, self.link)
+        plain_codex = PlainCodex(self.supervisor, paths, settings.rig)
+        self._backend = SessionBackend(
+            self.supervisor, self.outbox, store.mail, client, self.link, plain_codex
+        )
         self._mcp_ready = asyncio.Event()
         self.control = ControlServer(
             self.supervisor,
@@ -125,6 +129,7 @@ class _Daemon:
             mcp_ready=self._mcp_ready.wait,
             default_rig=settings.rig,
             paths=paths,
+            plain_codex=plain_codex,
         )
 
     async def work_until(self, stopping: asyncio.Event) -> None:

@@ -101,13 +101,12 @@ def uninstall(
     try:
         traces = installer.traces(home, data)
         record = Record.load(data)
-        found = any(_is_in(path, change) for path, change in traces.changes.items())
         leftovers = {data: "removed"} if purge and data.exists() else {}
-        if record is None and not found:
+        steps = _undoing(traces, record or Record.empty(), home)
+        if record is None and not steps:
             if not dry_run and leftovers:
                 shutil.rmtree(data)
             return Report(state="not installed", home=home, writes=leftovers)
-        steps = _undoing(traces, record or Record.empty(), home)
         texts = {
             path: (_text(path) or "", _shown(steps[path][1]))
             for path, change in traces.changes.items()

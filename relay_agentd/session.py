@@ -85,13 +85,16 @@ class Session:
         if self.adapter is not None:
             return
         is_background = self.row.kind is SessionKind.BACKGROUND
-        if (self._transport.needs_helper or is_background) and self.row.helper_socket is None:
+        is_joined = self.row.kind is SessionKind.JOINED
+        needs_helper = (self._transport.needs_helper or is_background) and not is_joined
+        if needs_helper and self.row.helper_socket is None:
             return
         self.adapter = self._transport.build(
             self,
             Connection(
                 self.row.helper_socket,
                 is_background=is_background,
+                is_joined=is_joined,
                 conversation=self.row.provider_session_id,
             ),
         )

@@ -24,6 +24,10 @@ START_SECONDS = 6.0
 POLL_SECONDS = 0.05
 # Of the session around this one, if there is one.
 OF_ANOTHER_SESSION = ("AGENT_RELAY_SESSION", "AGENT_RELAY_CONTROL", "AGENT_RELAY_SESSION_DIR")
+# In the folder of a joined Codex session: which conversation is on its terminal.
+CONVERSATION_FILE = "codex-conversation.json"
+# How its hook names Codex's program among what it tells of its environment.
+PROGRAM = "CODEX_PROGRAM"
 TOKEN = "AGENT_RELAY_TOKEN"  # noqa: S105 - a variable's name
 
 

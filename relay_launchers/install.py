@@ -25,7 +25,8 @@ class InstallRequest:
     """The provider's own folder, as `Installer.home` names it."""
     data: Path
     """A folder of ours, for this provider and home alone."""
-    binary: Binary
+    binary: Binary | None
+    """None where the installation runs no command of the provider's."""
     environment: Mapping[str, str]
     python: Path
     pipe: Path
@@ -91,6 +92,9 @@ class Traces:
 
 class Installer(Protocol):
     """What `relay_launchers.registry` holds for a provider whose sessions can join."""
+
+    needs_program: bool
+    """Whether the provider's own program has a part in it."""
 
     def home(self, environment: Mapping[str, str]) -> Path:
         """The provider's own folder."""

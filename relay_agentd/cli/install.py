@@ -46,7 +46,7 @@ def install_command(provider: str, dry_run: bool, as_json: bool) -> None:
     from relay_agentd.installing import install
 
     installer, home = _installer(provider)
-    report = install(installer, _request(provider, home), dry_run=dry_run)
+    report = install(installer, _request(provider, installer, home), dry_run=dry_run)
     _print(report, provider, dry_run=dry_run, as_json=as_json)
 
 
@@ -88,7 +88,7 @@ def _data(provider: str, home: Path) -> Path:
     return Paths.default().data / "installed" / f"{provider}-{mark}"
 
 
-def _request(provider: str, home: Path) -> "InstallRequest":
+def _request(provider: str, installer: "Installer", home: Path) -> "InstallRequest":
     """Raises: ProviderMissing."""
     import relay_agentd
     from relay_agentd.paths import Paths
@@ -100,7 +100,7 @@ def _request(provider: str, home: Path) -> "InstallRequest":
     machine.settings()  # what does not parse would keep every session off the relay
     paths, environment = Paths.default(), without_session(os.environ)
     try:
-        binary = find_provider(provider).find(environment)
+        binary = find_provider(provider).find(environment) if installer.needs_program else None
     except ProviderNotFound as error:
         raise ProviderMissing(str(error)) from error
     return InstallRequest(

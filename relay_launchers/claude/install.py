@@ -29,6 +29,8 @@ _ABOUT: Final = "Agent Relay (relay-agentd uninstall claude removes it)"
 class ClaudeInstaller:
     """See `relay_launchers.install.Installer`."""
 
+    needs_program = True
+
     def home(self, environment: Mapping[str, str]) -> Path:
         """The provider's own folder."""
         given = environment.get("CLAUDE_CONFIG_DIR")
@@ -38,6 +40,7 @@ class ClaudeInstaller:
 
     def plan(self, request: InstallRequest) -> InstallPlan:
         """Decide what to write and run."""
+        assert request.binary is not None
         marketplace = request.data / "marketplace"
         files = _files(marketplace, request)
         plugin = str(request.binary.path), "plugin"
