@@ -73,6 +73,7 @@ def _tables(config: Path, program: list[str], control: str, pipe: str) -> Config
             "command": program[0],
             "args": [*program[1:], "MCP", control, pipe],
             "env_vars": list(_PASSED_ON),
+            "startup_timeout_sec": 20,
             # Else Codex asks before each of our tools, and refuses them where it may not ask.
             "default_tools_approval_mode": "approve",
         },

@@ -32,6 +32,8 @@ else:
 # Written by the daemon into a session's folder.
 MODE_FILE = "mode"
 RELAY_TOOLS = "mcp__relay__relay_"
+# Shorter than Codex waits for a server (`startup_timeout_sec` in `install.py`).
+TOOLS_SECONDS = 10.0
 HARMLESS_TOOLS = ("update_plan", "view_image")
 TOLD_ENVIRONMENT = ("HOME", "PATH", "CODEX_HOME")
 TOLD_FIELDS = ("session_id", "transcript_path", "cwd", "source", "model")
@@ -148,6 +150,17 @@ def denial(reason: str) -> dict[str, Any]:
     }
 
 
+def wait_for_tools(control: str) -> None:
+    """Codex asks a server for its tools once, so a daemon that starts is waited for."""
+    import time
+
+    deadline = time.monotonic() + TOOLS_SECONDS
+    while time.monotonic() < deadline:
+        if (in_session.ask(control, {"op": "ping"}) or {}).get("tools") == "ready":
+            return
+        time.sleep(in_session.POLL_SECONDS)
+
+
 def become_pipe(control: str, server: int, pipe: str) -> None:
     """The tools; a daemon that is not there starts meanwhile, as nobody's child."""
     if in_session.ask(control, {"op": "ping"}) is None:
@@ -156,6 +169,7 @@ def become_pipe(control: str, server: int, pipe: str) -> None:
             in_session.start_daemon()
             os._exit(0)
         os.waitpid(child, 0)
+        wait_for_tools(control)
     os.environ["AGENT_RELAY_CONTROL"] = control
     os.environ["AGENT_RELAY_SESSION"] = f"codex:{server}"
     os.execv(sys.executable, [sys.executable, "-I", "-S", pipe])  # noqa: S606 - our own pipe
