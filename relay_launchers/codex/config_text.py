@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from relay_launchers.install import InstallRefused
@@ -49,13 +50,17 @@ class ConfigTables:
         """The file with the newest tables at its end. Raises InstallRefused."""
         without = self.take_out(text, None)
         found = _parsed(without)
-        if self.name in (found.get("mcp_servers") or {}):
+        if self.name in found.get("mcp_servers", {}):
             raise InstallRefused(
                 f"there is another server [mcp_servers.{self.name}] in it: rename that one first"
             )
         start = "" if not without or without.endswith("\n") else "\n"
         result = without + start + "".join(self._lines(found))
-        if self._others(result) != self._others(without):
+        try:
+            fits = self._others(result) == self._others(without)
+        except InstallRefused:
+            fits = False
+        if not fits:
             raise InstallRefused(
                 "what is in it cannot be added to: write its servers and hooks as tables,"
                 " [mcp_servers.NAME] and [[hooks.EVENT]]"
@@ -91,7 +96,7 @@ class ConfigTables:
         yield f"\n{_ABOUT}\n[mcp_servers.{self.name}] {MARK}\n"
         yield from (f"{key} = {_toml(value)}\n" for key, value in self.server.items())
         for hook in self.hooks:
-            place = len((found.get("hooks") or {}).get(hook.event) or [])
+            place = len(_groups(found.get("hooks", {}).get(hook.event, [])))
             words = f'type = "command", command = {_toml(hook.command)}, timeout = {hook.seconds}'
             yield f"\n[[hooks.{hook.event}]] {MARK}\nhooks = [{{ {words} }}]\n"
             name = f"{self.config}:{hook.key}:{place}:0"
@@ -110,7 +115,7 @@ class ConfigTables:
         has_server = any(
             lines[head].startswith(f"[mcp_servers.{self.name}] {MARK}") for head in heads
         )
-        for head, following in zip(heads, [*heads[1:], len(lines)], strict=True):
+        for head, following in pairwise([*heads, len(lines)]):
             # What others put below our server means nothing without it.
             if not _is_marked(lines[head]) and not (has_server and lines[head].startswith(below)):
                 continue
@@ -126,14 +131,13 @@ class ConfigTables:
     def _others(self, text: str) -> dict[str, Any]:
         """What a file says beside what is ours, and beside which hooks are trusted."""
         found = _parsed(text)
-        servers = {**(found.pop("mcp_servers", None) or {})}
+        servers, hooks = _table(found, "mcp_servers"), _table(found, "hooks")
         servers.pop(self.name, None)
-        hooks = {**(found.pop("hooks", None) or {})}
         hooks.pop("state", None)
         left = {
             event: rest
             for event, groups in hooks.items()
-            if (rest := [each for each in groups if self.program not in str(each)])
+            if (rest := [each for each in _groups(groups) if self.program not in str(each)])
         }
         return {**found, "mcp_servers": servers, "hooks": left}
 
@@ -143,6 +147,18 @@ def _parsed(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InstallRefused(f"it is not TOML ({error}): mend it first") from error
+
+
+def _table(found: dict[str, Any], name: str) -> dict[str, Any]:
+    """Taken out of `found`. Raises InstallRefused."""
+    table = found.pop(name, {})
+    if not isinstance(table, dict):
+        raise InstallRefused(f"`{name}` in it is not a table: mend it first")
+    return table
+
+
+def _groups(groups: Any) -> list[Any]:
+    return groups if isinstance(groups, list) else [groups]
 
 
 def _is_marked(line: str) -> bool:
