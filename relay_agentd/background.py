@@ -29,7 +29,7 @@ from relay_agentd.process import ProcessId, environment_of, terminate, wait_gone
 from relay_agentd.remains import remove_remains
 from relay_agentd.session import Session
 from relay_agentd.session_environment import kept, marked_environment, without_secrets
-from relay_agentd.session_folder import last_words, write_private
+from relay_agentd.session_folder import last_words, size_of, write_private
 from relay_agentd.session_state import SessionEvent, SessionState
 from relay_agentd.spawn import Child, spawn_detached
 from relay_launchers.base import (
@@ -88,7 +88,7 @@ class Hosts:
         paths: Paths,
         *,
         end: Callable[[str, str], object],
-        gave_up: Callable[[str], None],
+        gave_up: Callable[[str], object],
         providers: Callable[[str], Provider] = find_provider,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -202,8 +202,10 @@ class Hosts:
         session.provider_started()
         if not life.started.done():
             life.started.set_result(None)
+        host_log = session.folder / _LOG_NAME
+        said_before = size_of(host_log)
         await self._until_gone(session, process)
-        said = last_words(session.folder / _LOG_NAME)
+        said = last_words(host_log, since=said_before)
         return f"its host (pid {process.pid}) ended{said}"
 
     async def _until_gone(self, session: Session, process: ProcessId) -> None:

@@ -15,7 +15,7 @@ import logging
 import os
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,9 +29,11 @@ from relay_agentd.relay_calls import Call
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_stream import RECONNECT
 from relay_agentd.session_log import read_tail, render
+from relay_agentd.session_state import LIVE
 from relay_agentd.store import Store
 from relay_agentd.store.commands import ENDED, CommandRow, CommandState
 from relay_agentd.supervisor import Supervisor
+from relay_launchers.base import Provider
 from relay_launchers.registry import UnknownProvider, find_provider
 from relay_server.wire import CommandKind, CommandStatus
 
@@ -62,12 +64,15 @@ class Commands:
         client: AsyncRelayClient,
         supervisor: Supervisor,
         defaults: LaunchDefaults,
+        *,
+        providers: Callable[[str], Provider] = find_provider,
     ) -> None:
         self._machine_id = machine_id
         self._store = store
         self._client = client
         self._supervisor = supervisor
         self._defaults = defaults
+        self._providers = providers
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._retry = asyncio.Event()
@@ -247,7 +252,9 @@ class Commands:
             raise ControlRefused("no_record", "this session has no record that can be read here")
 
         def read() -> list[str]:
-            provider: Any = find_provider(session.provider)
+            if session.state in LIVE and not transcript.exists():
+                return []  # its first turn is still to come
+            provider: Any = self._providers(session.provider)
             entries = read_tail(transcript, provider, count)
             return [line for entry in entries for line in render(entry)][-count:]
 

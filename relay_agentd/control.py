@@ -239,16 +239,25 @@ class ControlServer:
         await self._supervisor.closed(connection.own_session(), request.get("exitStatus"))
         return {}
 
-    async def _on_hook(self, _connection: _Connection, request: Request) -> Answer:
+    async def _on_hook(self, connection: _Connection, request: Request) -> Answer:
         adapter = self._session(request).adapter
         if adapter is None:
             raise ControlRefused("not_ready", "this session has no adapter yet")
-        output = await adapter.hook(
-            str(request.get("event")),
-            _object(request, "payload"),
-            {name: str(value) for name, value in _object(request, "environment").items()},
-        )
-        return {"output": dict(output)}
+        event, payload = str(request.get("event")), _object(request, "payload")
+        environment = {name: str(value) for name, value in _object(request, "environment").items()}
+        work = asyncio.create_task(adapter.hook(event, payload, environment))
+        # A hook may wait for a person; it says nothing more, so whatever comes is its end.
+        gone = asyncio.create_task(connection.reader.read(1))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await adapter.hook("HungUp", payload, environment)
+            return {"output": dict(await work)}
+        finally:
+            work.cancel()
+            gone.cancel()
+            # Not before it has let go of the reader may the next line be read.
+            await asyncio.gather(work, gone, return_exceptions=True)
 
     async def _on_bell(self, _connection: _Connection, request: Request) -> Answer:
         courier = self._session(request).courier

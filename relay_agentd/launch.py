@@ -29,7 +29,14 @@ from relay_agentd.session_folder import last_words, remove_session_folder, write
 from relay_agentd.session_link import SessionLink
 from relay_agentd.spawn import Child, spawn_tied
 from relay_agentd.terminal import KeyboardSignals, TerminalModes, exit_status, stop_like
-from relay_launchers.base import Command, LaunchPlan, LaunchRequest, Provider, ProviderNotFound
+from relay_launchers.base import (
+    ArgumentsRefused,
+    Command,
+    LaunchPlan,
+    LaunchRequest,
+    Provider,
+    ProviderNotFound,
+)
 from relay_launchers.registry import UnknownProvider, find_provider
 
 _HELPER_READY_SECONDS = 15.0
@@ -54,6 +61,12 @@ class ProviderUnknown(AgentdError):
     exit_status = 2
 
 
+class ArgumentsWrong(AgentdError):
+    """The provider cannot be started that way."""
+
+    exit_status = 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """What the person asked for."""
@@ -68,7 +81,7 @@ class Launch:
 def run_session(launch: Launch) -> int:
     """Run one session to its end and return what to exit with. Raises: AgentdError."""
     provider, request = _request(launch)
-    plan = provider.plan(request)
+    plan = _plan(provider, request)
     if not plan.on_relay:
         _become(plan.provider)
     ensure_running(launch.machine, may_start=launch.autostart)
@@ -77,7 +90,7 @@ def run_session(launch: Launch) -> int:
         with _endings_raise():
             request = replace(request, folder=Path(link.open()["folder"]))
             # Planned again: the daemon has the say where the folder is.
-            session = _Session(link, request, provider.plan(request))
+            session = _Session(link, request, _plan(provider, request))
             session.prepare()
         return session.run()
     finally:
@@ -193,6 +206,14 @@ def _request(launch: Launch) -> tuple[Provider, LaunchRequest]:
         environment=environment,
     )
     return provider, request
+
+
+def _plan(provider: Provider, request: LaunchRequest) -> LaunchPlan:
+    """Raises: ArgumentsWrong."""
+    try:
+        return provider.plan(request)
+    except ArgumentsRefused as error:
+        raise ArgumentsWrong(str(error)) from error
 
 
 def _link(launch: Launch, request: LaunchRequest) -> SessionLink:

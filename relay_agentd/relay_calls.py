@@ -270,6 +270,16 @@ def task(task_id: int) -> Call:
     return Call(method="GET", path=f"/api/tasks/{task_id}")
 
 
+def task_events(task_id: int) -> Call:
+    """What happened to a task, oldest first."""
+    return Call(method="GET", path=f"/api/tasks/{task_id}/events")
+
+
+def release_task(task_id: int, agent_id: str) -> Call:
+    """Give a task back."""
+    return Call(method="POST", path=f"/api/tasks/{task_id}/release", body={"agentId": agent_id})
+
+
 def claim_task(
     task_id: int, agent_id: str, *, lease_seconds: int | None = None, instance: str | None = None
 ) -> Call:
@@ -281,19 +291,14 @@ def claim_task(
 
 
 def set_task_status(
-    task_id: int,
-    agent_id: str,
-    fields: Fields,
-    *,
-    instance: str | None = None,
-    idempotency_key: str | None = None,
+    task_id: int, agent_id: str, fields: Fields, *, instance: str | None = None
 ) -> Call:
     """Report work on a task: `status`, `progress`, `result`, `note`."""
     return Call(
         method="PATCH",
         path=f"/api/tasks/{task_id}/status",
         body={"agentId": agent_id, **fields},
-        headers={**_instance(instance), **_idempotency(idempotency_key)},
+        headers=_instance(instance),
     )
 
 

@@ -32,6 +32,7 @@ _OFFLINE_SECONDS: Final = 4.0
 _READ_ONLY: Final = "Agent Relay: this session is read-only"
 # Long enough that a mistake that repeats costs nothing but this session's mail.
 _RECOVERY_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,13 @@ class Session:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.adapter = self.courier = None
+
+    async def registered(self) -> None:
+        """Return when the agent is known, also to the relay if that can be reached."""
+        link = self._machine.link
+        await self.known.wait()
+        while link.problem is None and not link.serves(self.row.agent_id or ""):
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def suspend(self) -> None:
         """Its host is gone: nobody reaches it until it is started again."""

@@ -15,7 +15,7 @@ from relay_agentd.outbox import Outbox
 from relay_agentd.plain_codex import TOOLS_PREFIX, PlainCodex, conversations_of
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_link import RelayLink
-from relay_agentd.session_tools import Mail, Message
+from relay_agentd.session_tools import Mail, Message, Task
 from relay_agentd.store.mail import MailStore
 from relay_agentd.supervisor import Supervisor
 
@@ -79,6 +79,29 @@ class SessionBackend:
             message_id, agent_id, result=result, instance=session_key, idempotency_key=key
         )
         return await self._object(call)
+
+    async def claim_task(self, session_key: str, task_id: int) -> Task:
+        """Claim a task; claiming again renews. Raises: RelayRefused, RelayUnreachable."""
+        agent_id = self.agent_id(session_key) or ""
+        return await self._object(calls.claim_task(task_id, agent_id, instance=session_key))
+
+    async def update_task(self, session_key: str, task_id: int, fields: Mapping[str, Any]) -> Task:
+        """Report on a claimed task; its end again is harmless.
+
+        Raises: RelayRefused, RelayUnreachable.
+        """
+        agent_id = self.agent_id(session_key) or ""
+        try:
+            return await self._object(
+                calls.set_task_status(task_id, agent_id, fields, instance=session_key)
+            )
+        except RelayRefused as refusal:
+            if refusal.code != "invalid_transition":
+                raise
+            task = await self._object(calls.task(task_id))
+            if (task["status"], task["claimedBy"]) != (fields["status"], agent_id):
+                raise
+            return task  # the first answer got lost
 
     async def agents(self, query: str | None) -> Sequence[Mapping[str, Any]]:
         """All agents, or those that match. Raises: RelayRefused, RelayUnreachable."""

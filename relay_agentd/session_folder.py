@@ -6,6 +6,7 @@ leaves both when it is killed.
 """
 
 import os
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 _LAST_BYTES: Final = 2000
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def write_private(path: Path, text: str) -> None:
@@ -23,15 +25,25 @@ def write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def last_words(log: Path) -> str:
-    """What a program wrote last, as the end of a sentence; empty when it wrote nothing."""
+def last_words(log: Path, *, since: int = 0) -> str:
+    """What a program wrote last, as the end of a sentence; empty when it wrote nothing (more than
+    its first `since` bytes)."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _LAST_BYTES))
-            said = file.read().decode(errors="replace").strip().splitlines()
+            file.seek(max(since, log.stat().st_size - _LAST_BYTES))
+            text = file.read().decode(errors="replace")
     except OSError:
         return ""
+    said = _COLOUR.sub("", text).strip().splitlines()
     return f": {' / '.join(said[-3:])}" if said else ""
+
+
+def size_of(file: Path) -> int:
+    """Its bytes; none when it is not there."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def remove_session_folder(folder: Path) -> None:

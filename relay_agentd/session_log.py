@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from relay_agentd.printable import printable
 from relay_launchers.base import BackgroundProvider, LogEntry
+from relay_launchers.untrusted import visible
 
 _FIRST_BYTES: Final = 256 * 1024
 _MOST_BYTES: Final = 64 * 1024 * 1024
@@ -64,7 +64,7 @@ def render(entry: LogEntry) -> list[str]:
 
 
 def _render(entry: LogEntry) -> Iterator[str]:
-    lines = printable(entry.text).rstrip().split("\n")
+    lines = visible(entry.text).rstrip().split("\n")
     if entry.kind == "result" and len(lines) > _LONGEST_RESULT:
         left_out = len(lines) - _LONGEST_RESULT
         lines = [*lines[:_LONGEST_RESULT], f"... {left_out} more lines"]

@@ -12,12 +12,16 @@ from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from relay_agentd.errors import RelayRefused, RelayUnreachable
-from relay_agentd.tool_specs import MAX_INBOX, TOOLS
-from relay_launchers.frame import frame_batch, visible
-from relay_server.wire import BUILT_IN_AGENTS, MAX_BODY_BYTES, AgentStatus, Reachability
+from relay_agentd.tool_arguments import Arguments, BadArgument
+from relay_agentd.tool_specs import TASK_STATUSES
+from relay_launchers.frame import frame_batch, task_of
+from relay_launchers.untrusted import one_line, quoted
+from relay_server.wire import BUILT_IN_AGENTS, OPERATOR, AgentStatus, Reachability, TaskStatus
 
 Message = Mapping[str, Any]
 """The API's message object."""
+Task = Mapping[str, Any]
+"""The API's task object."""
 
 MAX_AGENTS_SHOWN: Final = 60
 
@@ -71,6 +75,13 @@ class ToolBackend(Protocol):
         Raises: RelayRefused, RelayUnreachable.
         """
 
+    async def claim_task(self, session_key: str, task_id: int) -> Task:
+        """POST /api/tasks/{id}/claim; again renews. Raises: RelayRefused, RelayUnreachable."""
+
+    async def update_task(self, session_key: str, task_id: int, fields: Mapping[str, Any]) -> Task:
+        """PATCH /api/tasks/{id}/status; again is harmless. Raises: RelayRefused,
+        RelayUnreachable."""
+
     async def agents(self, query: str | None) -> Sequence[Mapping[str, Any]]:
         """GET /api/agents?q=. Raises: RelayRefused, RelayUnreachable."""
 
@@ -106,11 +117,11 @@ async def call_tool(
     agent_id = backend.agent_id(session_key)
     if agent_id is None:
         return ToolResult("This session is not on the relay yet: try again soon.", is_error=True)
-    call = _Call(backend, session_key, agent_id, arguments, key)
+    call = _Call(backend, session_key, agent_id, Arguments(arguments), key)
     try:
-        call.reject_unknown(name)
+        call.arguments.reject_unknown(name)
         return ToolResult(await tool(call))
-    except _BadArgument as error:
+    except BadArgument as error:
         return ToolResult(str(error), is_error=True)
     except RelayUnreachable:
         return ToolResult(
@@ -122,78 +133,25 @@ async def call_tool(
         return ToolResult(_explain(refusal, arguments), is_error=True)
 
 
-class _BadArgument(Exception):
-    """The model called the tool wrongly."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One call and the reading of its arguments."""
+    """One call."""
 
     backend: ToolBackend
     session_key: str
     agent_id: str
-    arguments: Mapping[str, Any]
+    arguments: Arguments
     key: str
-
-    def reject_unknown(self, name: str) -> None:
-        known = next(spec.arguments for spec in TOOLS if spec.name == name)
-        unknown = sorted(set(self.arguments) - set(known))
-        if unknown:
-            raise _BadArgument(
-                f"{name} has no argument {', '.join(unknown)}; it takes {', '.join(known)}."
-            )
-
-    def text(self, name: str) -> str | None:
-        value = self.arguments.get(name)
-        if value is None or isinstance(value, str):
-            return value
-        raise _BadArgument(f"{name} must be a string.")
-
-    def required_text(self, name: str) -> str:
-        value = self.text(name)
-        if not value:
-            raise _BadArgument(f"{name} must be a string that is not empty.")
-        return value
-
-    def body(self) -> str:
-        body = self.required_text("body")
-        size = len(body.encode(errors="replace"))
-        if size > MAX_BODY_BYTES:
-            raise _BadArgument(
-                f"body has {size} bytes, more than the {MAX_BODY_BYTES} a message may have: "
-                "send a summary and where to find the rest."
-            )
-        return body
-
-    def message_id(self) -> int:
-        value = self.arguments.get("message_id")
-        digits = str(value).strip().removeprefix("[").removeprefix("msg:").removesuffix("]")
-        if isinstance(value, bool) or not digits.isdecimal() or int(digits) < 1:
-            raise _BadArgument("message_id must be the number N of a message [msg:N].")
-        return int(digits)
-
-    def limit(self) -> int:
-        value = self.arguments.get("limit", 20)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise _BadArgument(f"limit must be a number from 1 to {MAX_INBOX}.")
-        return min(value, MAX_INBOX)
-
-    def flag(self, name: str) -> bool | None:
-        value = self.arguments.get(name)
-        if value is None or isinstance(value, bool):
-            return value
-        raise _BadArgument(f"{name} must be true or false.")
 
 
 async def _send(call: _Call) -> str:
     message: dict[str, Any] = {
-        "to": call.required_text("to"),
-        "body": call.body(),
-        "subject": call.text("subject"),
-        "channel": call.text("channel"),
-        "priority": call.text("priority"),
-        "claimable": call.flag("claimable"),
+        "to": call.arguments.required_text("to"),
+        "body": call.arguments.body(),
+        "subject": call.arguments.text("subject"),
+        "channel": call.arguments.text("channel"),
+        "priority": call.arguments.text("priority"),
+        "claimable": call.arguments.flag("claimable"),
     }
     given = {name: value for name, value in message.items() if value is not None}
     sent = await call.backend.submit(call.session_key, given, key=call.key)
@@ -201,7 +159,7 @@ async def _send(call: _Call) -> str:
 
 
 async def _reply(call: _Call) -> str:
-    message = {"replyTo": call.message_id(), "body": call.body()}
+    message = {"replyTo": call.arguments.message_id(), "body": call.arguments.body()}
     sent = await call.backend.submit(call.session_key, message, key=call.key)
     return await _sent_text(call, sent)
 
@@ -234,7 +192,7 @@ async def _receivers(call: _Call, sent: Message) -> str:
 
 
 async def _inbox(call: _Call) -> str:
-    mail = call.backend.take_mail(call.session_key, call.limit(), key=call.key)
+    mail = call.backend.take_mail(call.session_key, call.arguments.limit(), key=call.key)
     parts = [frame_batch(mail.messages, agent_id=call.agent_id)] if mail.messages else []
     if mail.left:
         parts.append(f"{mail.left} more: call relay_inbox again.")
@@ -244,7 +202,7 @@ async def _inbox(call: _Call) -> str:
 
 
 async def _agents(call: _Call) -> str:
-    query = call.text("query") or None
+    query = call.arguments.text("query") or None
     agents = await call.backend.agents(query)
     shown = sorted(agents, key=lambda agent: agent.get("status") == AgentStatus.OFFLINE)
     lines = [_agent_line(agent, call.agent_id) for agent in shown[:MAX_AGENTS_SHOWN]]
@@ -254,20 +212,72 @@ async def _agents(call: _Call) -> str:
 
 
 async def _claim(call: _Call) -> str:
-    number = call.message_id()
+    if call.arguments.is_about_task():
+        task = await call.backend.claim_task(call.session_key, call.arguments.task_id())
+        return (
+            f"Task {task['id']} is yours{_until(task.get('leaseExpiresAt'))}. "
+            f"{_task_hint(task['id'])}"
+        )
+    number = call.arguments.message_id()
     claimed = await call.backend.claim(call.session_key, number, key=call.key)
-    until = (claimed.get("claim") or {}).get("expiresAt")
+    task_id = task_of(claimed)
+    hint = f"When the work is done: relay_complete message_id={number}."
     return (
-        f"Message {number} is yours{f' until {until}' if until else ''}. When the work is done: "
-        f"relay_complete message_id={number}."
+        f"Message {number} is yours{_until((claimed.get('claim') or {}).get('expiresAt'))}. "
+        f"{hint if task_id is None else _task_hint(task_id)}"
+    )
+
+
+def _until(time: str | None) -> str:
+    return f" until {time}" if time else ""
+
+
+def _task_hint(task_id: int) -> str:
+    return (
+        f"Report with relay_task_update task_id={task_id}; when it is done: "
+        f"relay_complete task_id={task_id}."
     )
 
 
 async def _complete(call: _Call) -> str:
-    number, result = call.message_id(), call.text("result") or None
+    is_task, result = call.arguments.is_about_task(), call.arguments.text("result") or None
+    if is_task:
+        number = call.arguments.task_id()
+        fields = {"status": TaskStatus.DONE.value, "result": result}
+        await _update(call, number, fields)
+        return f"Task {number} is done."
+    number = call.arguments.message_id()
     await call.backend.complete(call.session_key, number, result, key=call.key)
     return f"Message {number} is completed" + (
         ", and its sender gets your result." if result else "."
+    )
+
+
+async def _task_update(call: _Call) -> str:
+    number, arguments = call.arguments.task_id(), call.arguments
+    fields = {
+        "status": arguments.one_of("status", TASK_STATUSES),
+        "progress": arguments.percent("progress"),
+        "note": arguments.text("note") or None,
+    }
+    task = await _update(call, number, fields)
+    progress = f", {task['progress']} %" if task.get("progress") is not None else ""
+    return f"Task {number} is {task['status']}{progress}."
+
+
+async def _update(call: _Call, number: int, fields: Mapping[str, Any]) -> Task:
+    given = {name: value for name, value in fields.items() if value is not None}
+    return await call.backend.update_task(call.session_key, number, given)
+
+
+async def _ask_operator(call: _Call) -> str:
+    message = {"to": OPERATOR, "subject": "Question", "body": call.arguments.body("question")}
+    sent = await call.backend.submit(call.session_key, message, key=call.key)
+    if sent is None:
+        return await _sent_text(call, sent)
+    return (
+        f"Asked, as message {sent['id']}. The answer comes as mail, perhaps much later: go on with "
+        "what does not depend on it, or end your turn."
     )
 
 
@@ -278,6 +288,8 @@ _TOOLS: Final[Mapping[str, Callable[[_Call], Awaitable[str]]]] = {
     "relay_agents": _agents,
     "relay_claim": _claim,
     "relay_complete": _complete,
+    "relay_task_update": _task_update,
+    "relay_ask_operator": _ask_operator,
 }
 
 
@@ -285,10 +297,10 @@ def _agent_line(agent: Mapping[str, Any], own_id: str) -> str:
     words = [(name, agent[name]) for name in ("project", "machine") if agent.get(name)]
     for name, word in (("tags", "tag"), ("capabilities", "cap"), ("channels", "channel")):
         words.extend((word, value) for value in agent.get(name) or ())
-    details = [_presence(agent), *(f"{word}:{value}" for word, value in words)]
-    label = f' "{agent["label"]}"' if agent.get("label") else ""
+    details = [_presence(agent), *(f"{word}:{one_line(value)}" for word, value in words)]
+    label = f" {quoted(agent['label'])}" if agent.get("label") else ""
     you = " (you)" if agent["id"] == own_id else ""
-    return visible(f"{agent['id']}{you}{label}: {', '.join(details)}").replace("\n", " ")
+    return f"{one_line(agent['id'])}{you}{label}: {', '.join(details)}"
 
 
 def _presence(agent: Mapping[str, Any]) -> str:
@@ -301,18 +313,21 @@ def _presence(agent: Mapping[str, Any]) -> str:
 
 def _explain(refusal: RelayRefused, arguments: Mapping[str, Any]) -> str:
     """A refusal of the relay as a sentence that says what to do."""
-    problem, number = refusal.problem, arguments.get("message_id")
+    problem, task_id = refusal.problem, arguments.get("task_id")
+    what = f"Message {arguments.get('message_id')}" if task_id is None else f"Task {task_id}"
     suggestions = ", ".join(str(name) for name in problem.get("suggestions") or ())
     retry = problem.get("retryAfter") or problem.get("retryAfterSeconds")
     sentences = {
         "agent_not_found": f"No agent {arguments.get('to')} on the relay. "
         + (f"Did you mean {suggestions}?" if suggestions else "relay_agents lists all."),
-        "message_not_found": f"There is no message {number}.",
-        "already_claimed": f"Message {number} is already claimed by "
+        "message_not_found": f"There is no {what.lower()}.",
+        "already_claimed": f"{what} is already claimed by "
         f"{problem.get('claimedBy', 'another agent')}: leave it to them.",
-        "not_claimable": f"Message {number} cannot be claimed: {refusal}",
-        "not_owner": f"Message {number} is not claimed by you (any more): relay_claim it first.",
+        "not_claimable": f"{what} cannot be claimed: {refusal}",
+        "not_owner": f"{what} is not claimed by you (any more): relay_claim it first.",
         "rate_limited": f"Too many messages: wait {retry or 60} seconds, then go on.",
+        "task_not_found": f"There is no {what.lower()}.",
+        "invalid_transition": str(refusal),
     }
     if refusal.code in sentences:
         return sentences[refusal.code]

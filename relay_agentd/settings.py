@@ -176,6 +176,30 @@ def parse_env_lines(text: str) -> dict[str, str]:
     return found
 
 
+def with_settings(text: str, values: Mapping[str, str]) -> str:
+    """The text of an env file with these fields set; all its other lines stay as they are."""
+    left = {_FIELDS[name].metadata["variable"]: value for name, value in values.items()}
+    ours, lines = frozenset(left), []
+    for line in text.splitlines():
+        variable = line.strip().removeprefix("export ").partition("=")[0].strip()
+        if variable not in ours:
+            lines.append(line)
+        elif variable in left:
+            lines.append(f"{variable}={left.pop(variable)}")
+    lines.extend(f"{variable}={value}" for variable, value in left.items())
+    return "\n".join(lines) + "\n"
+
+
+def overruled(environ: Mapping[str, str], values: Mapping[str, str]) -> list[str]:
+    """The variables of the environment that say something else than these fields, and win."""
+    said = _by_field(environ)
+    return [
+        _FIELDS[name].metadata["variable"]
+        for name, value in values.items()
+        if said.get(name, value) != value
+    ]
+
+
 def _by_field(variables: Mapping[str, str]) -> dict[str, str]:
     """What the variables say about our fields; an empty value counts as not given."""
     return {

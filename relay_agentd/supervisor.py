@@ -61,7 +61,7 @@ class Supervisor:
         self._hosts = Hosts(
             paths,
             end=self.end,
-            gave_up=self._gave_up,
+            gave_up=lambda key: self._sessions.pop(key, None),
             providers=providers,
             patience=patience,
         )
@@ -164,7 +164,7 @@ class Supervisor:
         session = self.find(key)
         await self._hosts.started(key)
         with suppress(TimeoutError):
-            await asyncio.wait_for(session.known.wait(), _KNOWN_SECONDS)
+            await asyncio.wait_for(session.registered(), _KNOWN_SECONDS)
         return session
 
     def plan(self, key: str, told: Mapping[str, Any]) -> None:
@@ -319,9 +319,6 @@ class Supervisor:
         finally:
             leaving.cancel()
             self._sessions.pop(key, None)
-
-    def _gave_up(self, key: str) -> None:
-        self._sessions.pop(key, None)
 
     def _forget(self, target: str) -> bool:
         """A session that was given up is shown no more; False when it is none."""

@@ -7,7 +7,7 @@ under 4 KB, see tests/mcp). What the tools do is in `relay_agentd.session_tools`
 from dataclasses import dataclass
 from typing import Any, Final
 
-from relay_server.wire import Priority
+from relay_server.wire import Priority, TaskStatus
 
 MAX_INBOX: Final = 50
 
@@ -15,6 +15,15 @@ INSTRUCTIONS: Final = (
     "Talk with other AI coding sessions and people on Agent Relay. Mail comes in by itself as "
     "`[msg:N] from SENDER ...`; answer it with relay_reply. Do not poll relay_inbox."
 )
+
+TASK_STATUSES: Final = tuple(
+    status.value
+    for status in (
+        *(TaskStatus.IN_PROGRESS, TaskStatus.BLOCKED),
+        *(TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELED),
+    )
+)
+"""What an update of a task may say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +92,34 @@ TOOLS: Final = (
     ),
     ToolSpec(
         name="relay_claim",
-        description="Take a claimable message before acting on it; only one agent gets it. "
-        "Claim again to keep it longer than 15 minutes.",
-        arguments={"message_id": _NUMBER},
-        required=("message_id",),
+        description="Take a claimable message, or a task, before acting on it; only one agent "
+        "gets it. Claim again to keep it longer than 15 minutes.",
+        arguments={"message_id": _NUMBER, "task_id": _NUMBER},
     ),
     ToolSpec(
         name="relay_complete",
-        description="Finish a message you claimed.",
+        description="Finish a message or task you claimed.",
         arguments={
             "message_id": _NUMBER,
-            "result": {"type": "string", "description": "sent as reply"},
+            "task_id": _NUMBER,
+            "result": {"type": "string", "description": "goes to who asked for it"},
         },
-        required=("message_id",),
+    ),
+    ToolSpec(
+        name="relay_task_update",
+        description="Report work on a task you claimed; done, failed and canceled end it.",
+        arguments={
+            "task_id": _NUMBER,
+            "status": {"type": "string", "enum": list(TASK_STATUSES)},
+            "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+            "note": _TEXT,
+        },
+        required=("task_id", "status"),
+    ),
+    ToolSpec(
+        name="relay_ask_operator",
+        description="Ask the people at the dashboard. Go on meanwhile: the answer comes as mail.",
+        arguments={"question": _TEXT},
+        required=("question",),
     ),
 )

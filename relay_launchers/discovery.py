@@ -1,15 +1,14 @@
 """Find a provider's program on this machine and ask for its version.
 
 Shared by the providers; what counts as a program and which versions are good enough is theirs.
-`ask_version` is the one place in this package that runs a program: a file's version is only known
-to itself.
+The one place in this package that runs a program, and only to ask it what it alone knows.
 """
 
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from relay_launchers.base import ProviderNotFound
@@ -57,16 +56,7 @@ def ask_version(path: Path, environment: Mapping[str, str]) -> str:
     Raises ProviderNotFound when it cannot be run or names no version.
     """
     try:
-        run = subprocess.run(
-            [path, "--version"],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=VERSION_TIMEOUT_SECONDS,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        run = _run([str(path), "--version"], environment, None)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProviderNotFound(f"{path} cannot be run: {error}") from error
     match = _VERSION.search(run.stdout)
@@ -77,6 +67,34 @@ def ask_version(path: Path, environment: Mapping[str, str]) -> str:
             f"{said[-1][:200] if said else 'nothing printed'}"
         )
     return match.group(0)
+
+
+def ask(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> str:
+    """What a program prints that has to succeed. Raises OSError, ValueError."""
+    try:
+        run = _run(argv, environment, cwd)
+    except subprocess.TimeoutExpired as error:
+        raise ValueError("no answer in time") from error
+    if run.returncode != 0:
+        said = (run.stderr + run.stdout).split()
+        raise ValueError(" ".join(said)[:300] or f"exit {run.returncode}")
+    return run.stdout
+
+
+def _run(
+    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        argv,
+        env=dict(environment),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=VERSION_TIMEOUT_SECONDS,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 def version_numbers(version: str) -> tuple[int, int, int]:

@@ -160,7 +160,9 @@ class Adapter(Protocol):
     ) -> Mapping[str, Any]:
         """A hook of this session reports `event`; answer what the hook prints (may be empty).
 
-        `environment` holds what the hook passes on of its own environment.
+        `environment` holds what the hook passes on of its own environment. A hook that ends before
+        it has its answer is followed by the event `HungUp` with the same payload, which must let
+        that answer come.
         """
 
     def outstanding(self, deliveries: list[Delivery]) -> None:

@@ -1,8 +1,9 @@
 """Claude Code's transport: messaging socket first, doorbell hook else; proof by hook or transcript.
 
 Owns what it knows of the session (`ClaudeSession`) and which ways in have failed; the supervisor
-owns deliveries and states. Runs on the daemon's event loop. While the session rests and nothing
-is outstanding it does nothing at all: no timer, no file watch.
+owns deliveries and states, `claude_questions.py` what waits for a person. Runs on the daemon's
+event loop. While the session rests and nothing is outstanding it does nothing at all: no timer, no
+file watch.
 
 The ladder. (a) The messaging socket, where the session has one. (b) The bell: the session's own
 FileChanged hook then asks the supervisor for the text. Neither way acknowledges, so a delivery
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay_agentd.adapters.base import Answer, Delivery, Outcome, SessionPort, Way
+from relay_agentd.adapters.claude_questions import ClaudeQuestions
 from relay_agentd.adapters.claude_session import ClaudeSession
 from relay_agentd.adapters.claude_transcript import TranscriptReader, changes, last_sighting
 from relay_agentd.adapters.claude_transport import Sent, ring, send_frames
@@ -58,6 +60,7 @@ class ClaudeAdapter:
         self._port = port
         self._wall_clock = wall_clock
         self._status = AgentStatus.IDLE
+        self._status_detail: str | None = None
         # A daemon that takes over does not know for how long the session has been at rest.
         self._status_since = self._now()
         self._status_since_ms = 0.0
@@ -69,6 +72,7 @@ class ClaudeAdapter:
         self._wanted = asyncio.Event()
         self._session = ClaudeSession.load(port.folder)
         self._live = self._session is not None
+        self._questions = ClaudeQuestions(port, lambda: self._session, self._questions_changed)
 
     # --- the seam ---
 
@@ -77,6 +81,11 @@ class ClaudeAdapter:
         if self._session is not None:
             self._port.reachable(Reachability.PUSH)
             self._reconcile(self._session)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._questions.run())
+            tasks.create_task(self._follow())
+
+    async def _follow(self) -> None:
         while True:
             await self._wanted.wait()
             await asyncio.sleep(GRACE_SECONDS)
@@ -126,9 +135,14 @@ class ClaudeAdapter:
                 self._set_status(AgentStatus.BUSY)
                 self._prove_by(str(payload.get("prompt", "")))
             case "Stop" | "StopFailure":
+                self._questions.turn_ended()
                 self._set_status(AgentStatus.IDLE)
+            case "PreToolUse":
+                return self._questions.gate(payload)
             case "PermissionRequest":
-                self._set_status(AgentStatus.WAITING, str(payload.get("tool_name", "")) or None)
+                return await self._questions.ask(payload)
+            case "HungUp":
+                self._questions.hung_up(payload)
             case "Notification" if payload.get("notification_type") == "idle_prompt":
                 self._set_status(AgentStatus.IDLE)
             case "SessionEnd":
@@ -151,9 +165,11 @@ class ClaudeAdapter:
 
     def answer(self, ask_id: str, answer: Answer) -> None:
         """A question of this session has been answered."""
+        self._questions.answer(ask_id, answer)
 
     def approval_changed(self, mode: ApprovalMode) -> None:
-        """The gate hook reads the mode file; nothing else has to know."""
+        """The gate hook reads the mode file; what waits already is ours."""
+        self._questions.approval_changed(mode)
 
     def ways(self) -> Sequence[Way]:
         """The ladder, first way first."""
@@ -230,6 +246,7 @@ class ClaudeAdapter:
         meta = {name: payload[name] for name in ("source", "model") if name in payload}
         self._open(session, meta)
         if source != "compact":
+            self._questions.conversation_ended()
             self._set_status(AgentStatus.IDLE)
             self._socket_failed = False
             self._deaf_until = self._now() + SETTLE_SECONDS
@@ -248,16 +265,32 @@ class ClaudeAdapter:
         """The conversation ended; /clear and /resume start another one in the same process."""
         self._live = False
         self._rung_at = None
+        self._questions.conversation_ended()
         self._set_status(AgentStatus.IDLE)
         self._port.reachable(Reachability.NONE)
 
     def _set_status(self, status: AgentStatus, detail: str | None = None) -> None:
         if status is not self._status:
             self._status_since = self._now()
-        self._status = status
+        self._status, self._status_detail = status, detail
         self._status_since_ms = self._wall_clock() * 1000
-        self._port.status(status, detail)
+        self._tell_status()
         self._update_wanted()
+
+    def _tell_status(self) -> None:
+        """A question, also one of a sub-agent in the background, waits whatever the turn does."""
+        tool = self._questions.waiting_for
+        if tool is not None:
+            self._port.status(AgentStatus.WAITING, tool)
+        else:
+            self._port.status(self._status, self._status_detail)
+
+    def _questions_changed(self) -> None:
+        if self._questions.waiting_for is None and self._status is AgentStatus.WAITING:
+            # Answered: the turn goes on, or the registry soon says otherwise.
+            self._set_status(AgentStatus.BUSY)
+        else:
+            self._tell_status()
 
     # --- what the files tell ---
 

@@ -4,8 +4,9 @@
     server with a queue           -> thread/queue/add (a turn of its own, in order)
     older server, thread is idle  -> turn/start
 
-Owns the connection; `codex_follower` listens. The proof of a delivery is the user
-message that carries its id. Runs on the daemon's event loop only.
+Owns the connection; `codex_follower` listens, `codex_questions` keeps what waits for a person,
+`codex_policy` sets the approval mode. The proof of a delivery is the user message that carries its
+id. Runs on the daemon's event loop only.
 """
 
 import asyncio
@@ -22,11 +23,13 @@ from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refuse
 from relay_agentd.adapters.codex_follower import Followed, Memory, ThreadFollower
 from relay_agentd.adapters.codex_history import holds
 from relay_agentd.adapters.codex_own_thread import OwnThread
+from relay_agentd.adapters.codex_questions import Questions
 from relay_agentd.adapters.codex_welcomed import Welcomed
 from relay_agentd.backoff import Backoff
 from relay_launchers.codex import protocol
-from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
-from relay_launchers.codex.protocol import JsonObject, ThreadStatus
+from relay_launchers.codex.policy import POLICY_FILE, SessionPolicy
+from relay_launchers.codex.protocol import ThreadStatus
+from relay_launchers.codex.questions import JsonObject
 from relay_server.wire import ApprovalMode, Priority, Reachability
 
 # The app-server is on this machine: it is there or it is gone.
@@ -54,7 +57,7 @@ class CodexAdapter:
         self._client_version = client_version
         self._is_background = is_background
         self._conversation = conversation
-        self._memory = Memory(welcomed=Welcomed(port.folder))
+        self._memory = Memory(welcomed=Welcomed(port.folder), questions=Questions(port))
         self._follower: ThreadFollower | None = None
         self._has_queue = True
         self._push_order = asyncio.Lock()
@@ -65,12 +68,10 @@ class CodexAdapter:
         policy = _read_policy(self._port.folder)
         own = None
         if self._is_background:
-            # It is started under its policy: nothing is left to set.
-            own = OwnThread(self._conversation, self._port.cwd, policy)
-            policy = None
+            own = OwnThread(self._conversation, self._port, policy)
         while True:
             try:
-                async with connect(self._socket, self._notice) as connection:
+                async with connect(self._socket, self._notice, self._asked) as connection:
                     await self._serve(connection, policy, own, backoff)
             except Refused as refusal:
                 self._port.troubled(f"codex refused: {refusal}")
@@ -121,10 +122,16 @@ class CodexAdapter:
         self._memory.unproved.update(delivery.id for delivery in deliveries)
 
     def answer(self, ask_id: str, answer: Answer) -> None:
-        """A question of this session has been answered."""
+        """A question of this session has been answered; without a connection the answer waits
+        for the server to ask again."""
+        self._memory.questions.answered(ask_id, answer)
+        if self._follower is not None:
+            self._follower.send_answers()
 
-    def approval_changed(self, mode: ApprovalMode) -> None:
-        """The mode in force changed."""
+    def approval_changed(self, mode: ApprovalMode) -> None:  # noqa: ARG002 - the port has it
+        """The mode in force changed; without a connection the next one sees to it."""
+        if self._follower is not None:
+            self._follower.approval_changed()
 
     def ways(self) -> Sequence[Way]:
         """The ladder, first way first."""
@@ -133,7 +140,7 @@ class CodexAdapter:
     async def _serve(
         self,
         connection: CodexConnection,
-        policy: ResumePolicy | None,
+        policy: SessionPolicy | None,
         own: OwnThread | None,
         backoff: Backoff,
     ) -> None:
@@ -151,11 +158,16 @@ class CodexAdapter:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
             await follower.end()
+            self._memory.questions.lost()
             self._port.reachable(Reachability.NONE)
 
     def _notice(self, method: str, params: JsonObject) -> None:
         if self._follower is not None:
             self._follower.take(method, params)
+
+    def _asked(self, request_id: int | str, method: str, params: JsonObject) -> None:
+        if self._follower is not None:
+            self._follower.take_request(request_id, method, params)
 
     async def _hand_over(
         self, follower: ThreadFollower, followed: Followed, delivery: Delivery
@@ -187,11 +199,11 @@ class CodexAdapter:
         return self._has_queue
 
 
-def _read_policy(folder: Path) -> ResumePolicy | None:
-    """What the plan left for a resumed session.
+def _read_policy(folder: Path) -> SessionPolicy | None:
+    """What the plan left for the session.
 
     A file that cannot be read is a broken launch and must not start a session without its policy:
     it raises.
     """
     path = folder / POLICY_FILE
-    return ResumePolicy.from_text(path.read_text()) if path.exists() else None
+    return SessionPolicy.from_text(path.read_text()) if path.exists() else None

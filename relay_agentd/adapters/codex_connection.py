@@ -1,8 +1,8 @@
 """One connection to a Codex app-server: requests and answers over a WebSocket on a unix socket.
 
 Owns the socket and the requests that wait for their answers; runs on the daemon's event loop.
-Requests of the server (approvals, questions) are left alone: the terminal answers them, and even
-an error from us would count as a denial.
+Requests of the server (approvals, questions) are handed on and never answered of itself: the
+terminal may answer them, and even an error from us would count as a denial.
 """
 
 import asyncio
@@ -16,13 +16,15 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed
 
-from relay_launchers.codex.protocol import JsonObject, Request
+from relay_launchers.codex.protocol import Request
+from relay_launchers.codex.questions import JsonObject
 
 # A busy machine answers in a second at most; a server that hangs must not hang the deliveries.
 ANSWER_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
 
 Listener = Callable[[str, JsonObject], None]
+RequestListener = Callable[[int | str, str, JsonObject], None]
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +38,15 @@ class Lost(Exception):
 
 
 class CodexConnection:
-    """JSON-RPC without the version field; `listener` gets each notification, in order."""
+    """JSON-RPC without the version field; `listener` gets each notification and `asked` each
+    request of the server, in the order they came."""
 
-    def __init__(self, websocket: ClientConnection, listener: Listener) -> None:
+    def __init__(
+        self, websocket: ClientConnection, listener: Listener, asked: RequestListener
+    ) -> None:
         self._websocket = websocket
         self._listener = listener
+        self._asked = asked
         self._waiting: dict[int, asyncio.Future[JsonObject]] = {}
         self._last_id = 0
 
@@ -67,6 +73,10 @@ class CodexConnection:
     async def announce(self, method: str) -> None:
         """Send a notification. Raises Lost."""
         await self._send({"method": method})
+
+    async def respond(self, request_id: int | str, result: JsonObject) -> None:
+        """Answer a request of the server. Raises Lost."""
+        await self._send({"id": request_id, "result": result})
 
     async def receive(self) -> None:
         """Hand out what comes in until the connection ends."""
@@ -95,10 +105,14 @@ class CodexConnection:
                 answer.set_result(message)
         elif "id" not in message:
             self._listener(message["method"], message.get("params") or {})
+        else:
+            self._asked(message["id"], message["method"], message.get("params") or {})
 
 
 @asynccontextmanager
-async def connect(socket: Path, listener: Listener) -> AsyncIterator[CodexConnection]:
+async def connect(
+    socket: Path, listener: Listener, asked: RequestListener
+) -> AsyncIterator[CodexConnection]:
     """An open connection. Raises OSError, WebSocketException or TimeoutError when there is none.
 
     Compression would cost more than it saves on a local socket, and a thread's history may be
@@ -114,4 +128,4 @@ async def connect(socket: Path, listener: Listener) -> AsyncIterator[CodexConnec
         # tear a good connection.
         ping_interval=None,
     ) as websocket:
-        yield CodexConnection(websocket, listener)
+        yield CodexConnection(websocket, listener, asked)

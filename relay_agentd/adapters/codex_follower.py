@@ -1,8 +1,9 @@
 """Which thread is on the terminal, and what it does: the listening half of Codex's transport.
 
 One follower for each connection. It owns what it saw of the threads and the tasks that ask the
-server further; it tells the supervisor through the port and never pushes. Runs on the daemon's
-event loop only.
+server further; it tells the supervisor through the port and never pushes. Questions to a person
+are taken from the conversation on the terminal and its sub-agents; all others stay unanswered.
+Runs on the daemon's event loop only.
 
     thread/started of a conversation        follow it (start, /new, fork)
     status of a thread nobody announced     look at it, follow it (resume)
@@ -11,7 +12,7 @@ event loop only.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,17 @@ from typing import Any
 from relay_agentd.adapters.base import SessionPort
 from relay_agentd.adapters.codex_connection import CodexConnection, Lost, Refused
 from relay_agentd.adapters.codex_history import entered, queued
+from relay_agentd.adapters.codex_intake import QuestionIntake
 from relay_agentd.adapters.codex_own_thread import OwnThread
+from relay_agentd.adapters.codex_policy import PolicyKeeper
+from relay_agentd.adapters.codex_questions import Questions
 from relay_agentd.adapters.codex_welcomed import Welcomed
 from relay_launchers.codex import protocol
-from relay_launchers.codex.policy import ResumePolicy
+from relay_launchers.codex.policy import SessionPolicy
 from relay_launchers.codex.protocol import (
     Event,
-    Request,
+    PatchProposed,
+    RequestResolved,
     StatusChanged,
     Thread,
     ThreadClosed,
@@ -41,6 +46,8 @@ from relay_server.wire import AgentStatus, Reachability
 # A thread is on disk, and can be subscribed to, about 0.1 s after its first turn began.
 SUBSCRIBE_PAUSE_SECONDS = 0.05
 SUBSCRIBE_TRIES = 100
+# What the server still asks it says right behind its answer.
+REPLAY_SECONDS = 1.0
 
 _STATUS = {"busy": AgentStatus.BUSY, "waiting": AgentStatus.WAITING}
 
@@ -66,6 +73,7 @@ class Memory:
     """What outlives a connection."""
 
     welcomed: Welcomed
+    questions: Questions
     opened: str | None = None
     """The conversation last reported to the supervisor."""
     unproved: set[str] = field(default_factory=set)
@@ -80,7 +88,7 @@ class ThreadFollower:
         connection: CodexConnection,
         port: SessionPort,
         memory: Memory,
-        policy: ResumePolicy | None,
+        policy: SessionPolicy | None,
         own: OwnThread | None = None,
     ) -> None:
         """`own`: there is no terminal; the thread is begun here."""
@@ -88,9 +96,18 @@ class ThreadFollower:
         self.connection = connection
         self._port = port
         self._memory = memory
-        self._policy = policy
+        self._questions = memory.questions
+        self._policy = PolicyKeeper(connection, port, memory.welcomed, policy)
         self._own = own
         self._conversations: dict[str, bool] = {}
+        self._intake = QuestionIntake(
+            connection,
+            memory.questions,
+            is_followed=self._is_followed,
+            start=self._start,
+            changed=self._report_again,
+            cwd=str(port.cwd),
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
@@ -98,17 +115,17 @@ class ThreadFollower:
         than us. Where several are loaded, the one with the latest sign of life is on the terminal.
         Without a terminal it is begun here. Raises Lost, Refused.
         """
-        answer = await self.connection.call(protocol.list_loaded())
-        threads = [
-            thread
-            for thread_id in answer.get("data") or []
-            if (thread := await self._read(thread_id)) is not None
-        ]
+        loaded = await self._loaded()
+        threads = [each for each in loaded if each.is_conversation]
         if threads and self.followed is None:
             thread = max(threads, key=lambda each: (each.recency, each.id))
-            await self._welcome(self._follow(thread))
+            await self._welcome(thread, self._follow(thread))
         if self._own is not None and self.followed is None:
             await self._open(self._own)
+        await self._apply_policy(loaded)
+        for thread in loaded:
+            if thread.status.state == "waiting":
+                await self._intake.hear(thread)
 
     async def end(self) -> None:
         """Stop all work beside the receiving."""
@@ -123,6 +140,18 @@ class ThreadFollower:
         if event is not None:
             self._apply(event)
 
+    def take_request(self, request_id: int | str, method: str, params: Mapping[str, Any]) -> None:
+        """The server asks every client something, and whoever is first answers."""
+        self._intake.take(request_id, method, params)
+
+    def send_answers(self) -> None:
+        """Somebody decided."""
+        self._start(self._questions.send())
+
+    def approval_changed(self) -> None:
+        """The approval mode in force is another one now."""
+        self._start(self._change_policy())
+
     async def release(self, followed: Followed) -> None:
         """Let a held queue run on; the server refuses when it is empty or running. Raises Lost."""
         with suppress(Refused):
@@ -136,7 +165,7 @@ class ThreadFollower:
             case ThreadStarted(thread=thread):
                 self._conversations[thread.id] = thread.is_conversation
                 if thread.is_conversation and not self._is_followed(thread.id):
-                    self._start(self._welcome(self._follow(thread)))
+                    self._start(self._welcome(thread, self._follow(thread)))
             case ThreadOpened(thread_id=thread_id):
                 if self._conversations.get(thread_id) and not self._is_followed(thread_id):
                     self._start(self._take_up(thread_id))
@@ -148,16 +177,31 @@ class ThreadFollower:
                 if self.followed is not None and self._is_followed(thread_id):
                     self.followed.may_be_held = True
                     self._start(self.release(self.followed))
+            case _:
+                self._apply_in_turn(event)
+
+    def _apply_in_turn(self, event: Event) -> None:
+        match event:
             case UserMessage(client_id=client_id):
                 self._prove(client_id)
+            case PatchProposed(item_id=item_id, changes=changes):
+                self._intake.proposed(item_id, changes)
+            case RequestResolved(thread_id=thread_id, request_id=request_id):
+                self._questions.resolved(thread_id, request_id)
+                self._report_again()
             case _:
                 pass
 
     def _status_changed(self, thread_id: str, status: ThreadStatus) -> None:
+        if status.state != "waiting":
+            self._questions.thread_rests(thread_id)
         followed = self.followed
         if followed is None or followed.id != thread_id:
-            if thread_id not in self._conversations:
+            if thread_id not in self._conversations or (
+                status.state == "waiting" and not self._intake.hears(thread_id)
+            ):
                 self._start(self._take_up(thread_id))
+            self._report_again()
             return
         if status.state == "gone":
             self.followed = None
@@ -184,6 +228,8 @@ class ThreadFollower:
         if thread.path is not None:
             self._port.records(Path(thread.path))
         if left is not None and left.id != thread.id:
+            # Nobody sees its questions any more; it waits with them until it is opened again.
+            self._questions.settle_all()
             self._start(self._withdraw(left.id))
         self._report(thread.status)
         return followed
@@ -199,9 +245,17 @@ class ThreadFollower:
         return self.followed is not None and self.followed.id == thread_id
 
     def _report(self, status: ThreadStatus) -> None:
+        if status.state == "busy" and self._questions.is_waiting:
+            # A sub-agent's question: the conversation itself goes on meanwhile.
+            self._port.status(AgentStatus.WAITING, "waiting for an approval")
+            return
         self._port.status(_STATUS.get(status.state, AgentStatus.IDLE), status.detail)
         if status.state == "idle" and self.followed is not None and self.followed.is_settled:
             self._port.ready()
+
+    def _report_again(self) -> None:
+        if self.followed is not None and self.followed.status.state == "busy":
+            self._report(self.followed.status)
 
     def _prove(self, client_id: str) -> None:
         if client_id in self._memory.unproved:
@@ -217,8 +271,13 @@ class ThreadFollower:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _loaded(self) -> list[Thread]:
+        """All threads in the server's memory but those that Codex keeps to itself."""
+        answer = await self.connection.call(protocol.list_loaded())
+        found = [await self._read(thread_id) for thread_id in answer.get("data") or []]
+        return [each for each in found if each is not None and each.status.state != "gone"]
+
     async def _read(self, thread_id: str) -> Thread | None:
-        """The thread, if it is a conversation that runs here."""
         try:
             answer = await self.connection.call(protocol.read_thread(thread_id))
             thread = protocol.parse_thread(answer["thread"])
@@ -226,45 +285,53 @@ class ThreadFollower:
             self._conversations[thread_id] = False
             return None
         self._conversations[thread_id] = thread.is_conversation
-        return thread if thread.is_conversation and thread.status.state != "gone" else None
+        return thread
 
     async def _open(self, own: OwnThread) -> None:
         """Begin the conversation, or go on with it. Raises Lost, Refused."""
-        thread = await own.open(self.connection)
+        thread, is_resumed = await own.open(self.connection)
+        if is_resumed:
+            # It was told all about the relay when it began.
+            self._memory.welcomed.add(thread.id)
         self._conversations[thread.id] = True
         self._port.troubled(None)
         # The server's notice of it may have been first.
         if not self._is_followed(thread.id):
-            await self._welcome(self._follow(thread))
+            await self._welcome(thread, self._follow(thread))
 
     async def _take_up(self, thread_id: str) -> None:
         """Follow a thread that the terminal opened, or find that it is none of its threads."""
         thread = await self._read(thread_id)
-        if thread is None:
+        if thread is None or thread.status.state == "gone":
             return
-        if self._is_followed(thread_id):
+        if not thread.is_conversation:
+            if thread.status.state == "waiting":
+                await self._intake.hear(thread)
+        elif self._is_followed(thread_id):
             # Two notices of one thread: this look is the newer one.
             self._status_changed(thread_id, thread.status)
         else:
-            await self._welcome(self._follow(thread))
+            await self._welcome(thread, self._follow(thread))
 
-    async def _welcome(self, followed: Followed) -> None:
+    async def _welcome(self, thread: Thread, followed: Followed) -> None:
         """What a conversation gets once in a session, before any message."""
+        await self._policy.apply(thread)
         if followed.id not in self._memory.welcomed:
-            for request in self._welcoming(followed.id):
+            if introduction := self._port.introduction():
                 try:
-                    await self.connection.call(request)
+                    await self.connection.call(protocol.tell_silently(followed.id, introduction))
                 except Refused as refusal:
-                    log.warning("codex refused %s: %s", request[0], refusal)
+                    log.warning("codex refused the introduction: %s", refusal)
             self._memory.welcomed.add(followed.id)
         if self.followed is followed:
             self._settle(followed)
 
-    def _welcoming(self, thread_id: str) -> Iterator[Request]:
-        if self._policy is not None:
-            yield protocol.change_settings(thread_id, self._policy.thread_settings())
-        if introduction := self._port.introduction():
-            yield protocol.tell_silently(thread_id, introduction)
+    async def _change_policy(self) -> None:
+        await self._apply_policy(await self._loaded())
+
+    async def _apply_policy(self, threads: list[Thread]) -> None:
+        for thread in threads:
+            await self._policy.apply(thread)
 
     def _subscribe_soon(self, followed: Followed, tries: int) -> None:
         if not (followed.is_subscribed or followed.is_subscribing):
@@ -283,6 +350,8 @@ class ThreadFollower:
                     await self.connection.call(protocol.subscribe(followed.id))
                     followed.is_subscribed = True
                     await self._catch_up(followed)
+                    await asyncio.sleep(REPLAY_SECONDS)
+                    self._questions.forget_unseen(followed.id)
                     return
         finally:
             followed.is_subscribing = False

@@ -37,7 +37,12 @@ class Transport:
     """Start it when the helper listens; else as soon as the session is planned."""
 
 
-def _claude(port: SessionPort, _connection: Connection) -> Adapter:
+def _claude(port: SessionPort, connection: Connection) -> Adapter:
+    if connection.helper_socket is not None:
+        from relay_agentd.adapters.claude_stream import ClaudeStreamAdapter
+
+        return ClaudeStreamAdapter(port, connection.helper_socket)
+
     from relay_agentd.adapters.claude import ClaudeAdapter
 
     return ClaudeAdapter(port)

@@ -32,6 +32,12 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "thread": "relay_agentd.cli.messages",
         "explain": "relay_agentd.cli.explain",
         "tail": "relay_agentd.cli.tail",
+        "label": "relay_agentd.cli.label",
+    },
+    "Work": {
+        "tasks": "relay_agentd.cli.tasks",
+        "task": "relay_agentd.cli.tasks",
+        "claim": "relay_agentd.cli.claim",
     },
     "What sessions ask you": {
         "approvals": "relay_agentd.cli.approvals",
@@ -40,10 +46,12 @@ _SECTIONS: dict[str, dict[str, str]] = {
     },
     "Machinery": {
         "demo": "relay_agentd.cli.demo",
+        "join": "relay_agentd.cli.join",
         "up": "relay_agentd.cli.background",
         "down": "relay_agentd.cli.background",
         "serve": "relay_agentd.cli.serve",
         "mcp": "relay_agentd.cli.mcp",
+        "completion": "relay_agentd.cli.completion",
     },
 }
 _MODULES = {name: module for section in _SECTIONS.values() for name, module in section.items()}
@@ -81,6 +89,8 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an interruption and a reader that left are ends like any other."""
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relay_agentd.cli.completion import complete_agent, complete_approval
 from relay_agentd.cli.output import is_terminal, print_json
 from relay_agentd.cli.question import Labels, print_question, print_verdict
 from relay_agentd.cli.relay import relay
@@ -17,9 +18,17 @@ _EVENTS = ("approval.requested", "approval.decided", "approval.expired", "approv
 
 
 @click.command("approvals", short_help="List what sessions ask before they do it.")
-@click.argument("approval_id", metavar="[ID]", required=False, type=click.IntRange(min=1))
+@click.argument(
+    "approval_id",
+    metavar="[ID]",
+    required=False,
+    type=click.IntRange(min=1),
+    shell_complete=complete_approval,
+)
 @click.option("--all", "everything", is_flag=True, help="Also what has been answered.")
-@click.option("--agent", metavar="ID", help="Only what this agent asks.")
+@click.option(
+    "--agent", metavar="ID", shell_complete=complete_agent, help="Only what this agent asks."
+)
 @click.option("--watch", is_flag=True, help="Go on with new ones as they come; Ctrl-C ends it.")
 @click.option("-n", "--limit", type=click.IntRange(1, MAX_LIST_LIMIT), default=50)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from relay_agentd.cli.completion import complete_session
+
 
 @click.command("attach", short_help="Look into a background session, live.")
-@click.argument("target", metavar="ID")
+@click.argument("target", metavar="ID", shell_complete=complete_session)
 def attach_command(target: str) -> None:
     """Look into a background session of this machine; it goes on when you leave.
 

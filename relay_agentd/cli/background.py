@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 
 from relay_agentd.cli import machine
+from relay_agentd.cli.output import print_json, progress
 from relay_agentd.errors import AgentdError, DaemonUnreachable
 
 _NAMES = {"relay_server": "relay", "relay_agentd": "daemon"}
 
 
 @click.command("up", short_help="Start relay and daemon in the background.")
-def up_command() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def up_command(as_json: bool) -> None:
     """Start relay and daemon in the background, where they are not running already.
 
     `run` and `demo` do the same when they need to. For a start with the machine, install the
@@ -27,7 +29,11 @@ def up_command() -> None:
 
     here = machine.here()
     url = here.settings.url
-    started = ensure_running(here)
+    with progress("starting what is not there"):
+        started = ensure_running(here)
+    if as_json:
+        print_json({"url": url, "started": {"relay": started.relay, "daemon": started.daemon}})
+        return
     click.echo(f"relay   {_said(started.relay)}: {url}")
     click.echo(f"daemon  {_said(started.daemon)}")
     program = _program()
@@ -44,7 +50,8 @@ def up_command() -> None:
 
 @click.command("down", short_help="Stop the relay and the daemon that were started here.")
 @click.option("--force", is_flag=True, help="End running sessions first.")
-def down_command(force: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def down_command(force: bool, as_json: bool) -> None:
     """Stop the relay and the daemon that `up`, `run` or `demo` started, and nothing else.
 
     What a service manager runs is left to it.
@@ -56,8 +63,14 @@ def down_command(force: bool) -> None:
     from relay_agentd.autostart import end_started
     from relay_agentd.paths import Paths
 
-    _end_sessions(force=force)
-    ended = end_started(Paths.default())
+    with progress("ending what was started here"):
+        _end_sessions(force=force)
+        ended = end_started(Paths.default())
+    if as_json:
+        print_json(
+            {"stopped": [{"name": _NAMES[module], "pid": process.pid} for module, process in ended]}
+        )
+        return
     for module, process in ended:
         click.echo(f"{_NAMES.get(module, module)} stopped (pid {process.pid})")
     if not ended:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from relay_agentd.cli.output import clock, is_terminal, one_line, print_json, printable
+from relay_launchers.frame import outside_source, task_of
 
 Message = Mapping[str, Any]
 
@@ -34,7 +35,8 @@ def print_message(message: Message) -> None:
 def _print_for_a_person(message: Message) -> None:
     heading = (
         click.style(f"#{message['id']}", fg="cyan", bold=True)
-        + f"  {click.style(message['from'], bold=True)} → {click.style(message['to'], bold=True)}"
+        + f"  {click.style(_sender(message), bold=True)}"
+        + f" → {click.style(one_line(message['to']), bold=True)}"
         + click.style(f"  {clock(message['createdAt'])}{_remarks(message)}", fg="bright_black")
     )
     click.echo(heading)
@@ -44,8 +46,16 @@ def _print_for_a_person(message: Message) -> None:
         click.echo(f"    {line}")
 
 
+def _sender(message: Message) -> str:
+    outside = outside_source(message)
+    return one_line(message["from"]) if outside is None else f"external:{outside}"
+
+
 def _remarks(message: Message) -> str:
     remarks = []
+    task_id = task_of(message)
+    if task_id is not None:
+        remarks.append(f"task {task_id}")
     if message.get("replyTo"):
         remarks.append(f"re #{message['replyTo']}")
     if message.get("channel"):

@@ -4,6 +4,7 @@ from typing import Any, NoReturn
 
 import click
 
+from relay_agentd.cli.completion import complete_approval
 from relay_agentd.cli.output import clock, is_terminal, one_line, print_json
 from relay_agentd.cli.question import gist
 from relay_agentd.cli.relay import relay
@@ -12,7 +13,9 @@ from relay_server.wire import ApprovalStatus, Decision
 
 
 @click.command("approve", short_help="Let a session take the step it asks for.")
-@click.argument("approval_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument(
+    "approval_id", metavar="ID", type=click.IntRange(min=1), shell_complete=complete_approval
+)
 @click.option("--session", is_flag=True, help="Also the same step again, as long as it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def approve_command(approval_id: int, session: bool, as_json: bool) -> None:
@@ -28,7 +31,9 @@ def approve_command(approval_id: int, session: bool, as_json: bool) -> None:
 
 
 @click.command("deny", short_help="Stop the step a session asks for.")
-@click.argument("approval_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument(
+    "approval_id", metavar="ID", type=click.IntRange(min=1), shell_complete=complete_approval
+)
 @click.option("--reason", metavar="TEXT", help="What the session is told.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def deny_command(approval_id: int, reason: str | None, as_json: bool) -> None:

@@ -2,9 +2,11 @@
 
 import click
 
+from relay_agentd.cli.completion import complete_session
+
 
 @click.command("logs", short_help="Show what happened in a session.")
-@click.argument("target", metavar="ID")
+@click.argument("target", metavar="ID", shell_complete=complete_session)
 @click.option(
     "-n", "--lines", "count", type=click.IntRange(1, 100_000), default=50, show_default=True,
     metavar="N", help="How many entries.",

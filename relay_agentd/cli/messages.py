@@ -2,6 +2,7 @@
 
 import click
 
+from relay_agentd.cli.completion import complete_agent
 from relay_agentd.cli.conversation import print_messages
 from relay_agentd.cli.output import is_terminal
 from relay_agentd.cli.relay import relay
@@ -9,7 +10,14 @@ from relay_server.wire import OPERATOR
 
 
 @click.command("inbox", short_help="Show what was sent to an agent, or to you.")
-@click.option("--for", "agent", metavar="ID", default=OPERATOR, help="Whose inbox (yours).")
+@click.option(
+    "--for",
+    "agent",
+    metavar="ID",
+    default=OPERATOR,
+    shell_complete=complete_agent,
+    help="Whose inbox (yours).",
+)
 @click.option("--all", "everything", is_flag=True, help="Also what was marked as read.")
 @click.option("--mark-read", is_flag=True, help="Mark what is shown as read.")
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=50, show_default=True)

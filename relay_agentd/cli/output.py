@@ -1,29 +1,46 @@
 """How listings look: tables and colour in a terminal, tab-separated lines in a pipe, JSON on wish.
 
 Everything printed passes `printable`: text written by other agents must not be able to move the
-cursor, retitle the window or answer the terminal's queries.
+cursor, retitle the window or answer the terminal's queries. Nothing but results goes to stdout:
+`progress` shows on stderr, and only to a person.
 """
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from threading import Timer
+from typing import Any, Final
 
 import click
 
-from relay_agentd.printable import printable as printable  # noqa: PLC0414 - found here too
-
-# What `printable` replaces; in JSON the C0 ones are escaped already.
-_UNPRINTABLE_IN_JSON = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+from relay_launchers.untrusted import UNSEEN, visible
 
 STATUS_STYLES = {"idle": "green", "busy": "yellow", "waiting": "magenta", "offline": "bright_black"}
+
+_SLOW_SECONDS: Final = 1.0
+_GAP: Final = 2
+_LONGEST_WORD: Final = 24
+"""Of a path or an address, which may be folded: it is nothing to type."""
+
+_NOT_IN_JSON = re.compile(f"{UNSEEN.pattern}|[\u2028\u2029]")
+
+printable = visible
+"""Text with what would act on the terminal, or act unseen, written out instead."""
 
 
 def one_line(text: str) -> str:
     """`text` as one field of one line."""
     return re.sub(r"\s+", " ", printable(text)).strip()
+
+
+def wants_colour(stream: Any = None) -> bool:
+    """Does a person look at it, in a terminal that has colours, and has not said no?"""
+    is_dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
+    return bool((stream or sys.stdout).isatty()) and not is_dumb
 
 
 def is_terminal() -> bool:
@@ -35,7 +52,13 @@ def print_json(value: Any, *, lines: bool = False) -> None:
     """`value` as JSON: indented for a person, one line for a pipe or when it is one of `lines`."""
     indent = 2 if is_terminal() and not lines else None
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    click.echo(_UNPRINTABLE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    click.echo(_NOT_IN_JSON.sub(_escaped, text))
+
+
+def _escaped(run: "re.Match[str]") -> str:
+    """As JSON spells it, so that who reads it gets the same text."""
+    units = run[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def print_table(
@@ -64,17 +87,77 @@ def _print_rich_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        # What a person copies (an id) is never cut; the last column takes what is left.
-        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
-    for line in lines:
-        cells = (
-            Text(one_line(cell), style=styles.get(column, {}).get(cell, ""))
-            for column, cell in zip(columns, line, strict=True)
+    console = Console(highlight=False)
+    cells = [[one_line(cell) for cell in line] for line in lines]
+    shown, widths = _fit(columns, cells, console.width)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for index, width in zip(shown, widths, strict=True):
+        table.add_column(columns[index], width=width, overflow="fold")
+    for line, raw in zip(cells, lines, strict=True):
+        table.add_row(
+            *(
+                Text(line[index], style=styles.get(columns[index], {}).get(raw[index], ""))
+                for index in shown
+            )
         )
-        table.add_row(*cells)
-    Console(highlight=False).print(table)
+    # An id that is wider than the window is left to the window to wrap.
+    console.print(table, width=max(console.width, sum(widths) + _GAP * len(widths)), crop=False)
+    hidden = [
+        name
+        for index, name in enumerate(columns)
+        if index not in shown and any(line[index] for line in cells)
+    ]
+    if hidden:
+        click.secho(f"(a wider window or --json also shows {', '.join(hidden)})", dim=True)
+
+
+def _fit(columns: Sequence[str], cells: list[list[str]], width: int) -> tuple[list[int], list[int]]:
+    """Which columns to show, and how wide each: empty ones go, then the last ones until the words
+    of all others fit. Words, and with them ids, are never broken."""
+    from rich.cells import cell_len
+
+    texts = [[name, *(line[index] for line in cells)] for index, name in enumerate(columns)]
+    natural = [max(map(cell_len, text)) for text in texts]
+    least = [
+        max(_least(word, cell_len(word)) for cell in text for word in cell.split() or [""])
+        for text in texts
+    ]
+    shown = [i for i in range(len(columns)) if i < 2 or any(texts[i][1:])]
+    least[0] = natural[0]
+    while len(shown) > 2 and sum(least[i] + _GAP for i in shown) - _GAP > width:
+        shown.pop()
+    widths = [natural[i] for i in shown]
+    while sum(widths) + _GAP * (len(shown) - 1) > width:
+        slack = [have - least[i] for i, have in zip(shown, widths, strict=True)]
+        widest = max(range(len(shown)), key=lambda at: (slack[at] > 0) * widths[at])
+        if slack[widest] <= 0:
+            break
+        widths[widest] -= 1
+    return shown, widths
+
+
+def _least(word: str, width: int) -> int:
+    return min(width, _LONGEST_WORD) if "/" in word else width
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """While something goes on: after a second a person sees a spinner that says what."""
+    if not wants_colour(sys.stderr):
+        yield
+        return
+    from rich.console import Console
+
+    status = Console(stderr=True).status(f"{what} ...")
+    timer = Timer(_SLOW_SECONDS, status.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
 
 
 def seen(time: str | None) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relay_agentd.cli.completion import complete_agent, complete_target
 from relay_agentd.cli.explain import print_candidates
-from relay_agentd.cli.output import is_terminal, one_line, print_json
+from relay_agentd.cli.output import is_terminal, one_line, print_json, progress
 from relay_agentd.cli.relay import relay
 from relay_server.wire import BUILT_IN_AGENTS, MAX_WAIT_SECONDS, OPERATOR, Priority, ReceiptState
 
@@ -31,9 +32,16 @@ _NOT_IN_TIME = 1
 
 
 @click.command("send", short_help="Send a message to a session, a tag, or everyone.")
-@click.argument("to")
+@click.argument("to", shell_complete=complete_target)
 @click.argument("text")
-@click.option("--from", "sender", metavar="ID", default=OPERATOR, help="Speak as this agent.")
+@click.option(
+    "--from",
+    "sender",
+    metavar="ID",
+    default=OPERATOR,
+    shell_complete=complete_agent,
+    help="Speak as this agent.",
+)
 @click.option("--subject", help="A heading.")
 @click.option("--channel", help="Only agents that follow this channel.")
 @click.option("--priority", type=click.Choice(_PRIORITIES), help="`urgent` may steer a turn.")
@@ -75,7 +83,8 @@ def send_command(
         if state is None:
             _print_sent(message, as_json=as_json)
             return 0
-        answer = _wait(client, message["id"], state, timeout)
+        with progress(f"waiting until #{message['id']} is {state}"):
+            answer = _wait(client, message["id"], state, timeout)
         reached = answer.get("reached") is not False
         if as_json:
             print_json(answer)

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
+from relay_agentd.cli.completion import complete_session
 from relay_agentd.cli.machine import daemon
-from relay_agentd.cli.output import STATUS_STYLES, print_json, print_table
+from relay_agentd.cli.output import STATUS_STYLES, is_terminal, print_json, print_table, progress
 
 _COLUMNS = (
     *("AGENT", "KIND", "STATE", "STATUS", "PROVIDER", "APPROVAL", "PID", "FOLDER", "LABEL"),
@@ -39,9 +40,10 @@ def ps_command(as_json: bool) -> None:
 
 
 @click.command("stop", short_help="End a session of this machine.")
-@click.argument("target", metavar="ID")
+@click.argument("target", metavar="ID", shell_complete=complete_session)
 @click.option("--force", is_flag=True, help="Do not wait for an orderly end: kill it.")
-def stop_command(target: str, force: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def stop_command(target: str, force: bool, as_json: bool) -> None:
     """End a session of this machine; ID is an agent's id or label, or what `ps` shows.
 
     The provider is asked to end (SIGTERM) and gets five seconds for it. A background session ends
@@ -51,8 +53,12 @@ def stop_command(target: str, force: bool) -> None:
     relay-agentd stop laptop-claude-shop-1a2b3c4d
     relay-agentd stop backend --force
     """
-    daemon().call("stop", target=target, force=force, timeout=20.0)
-    click.echo(f"{target} stopped")
+    with progress(f"ending {target}"):
+        answer = daemon().call("stop", target=target, force=force, timeout=20.0)
+    if as_json:
+        print_json({"stopped": target, **answer})
+    else:
+        click.echo(f"{target} stopped" if is_terminal() else target)
 
 
 def _row(session: dict[str, Any]) -> list[Any]:

@@ -2,13 +2,19 @@
 
 import click
 
+from relay_agentd.cli.completion import complete_agent
 from relay_agentd.cli.relay import relay
 
 _TALK = ("message.created", "message.held", "message.claimed", "message.completed")
 
 
 @click.command("tail", short_help="Follow what happens on the relay, live.")
-@click.option("--agent", metavar="ID", help="Only what this agent sends, gets or does.")
+@click.option(
+    "--agent",
+    metavar="ID",
+    shell_complete=complete_agent,
+    help="Only what this agent sends, gets or does.",
+)
 @click.option("--receipts", is_flag=True, help="Also how far each message gets.")
 @click.option("--agents", "presence", is_flag=True, help="Also who comes, works, rests and goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
@@ -20,7 +26,7 @@ def tail_command(agent: str | None, receipts: bool, presence: bool, as_json: boo
     \b
     relay-agentd tail
     relay-agentd tail --receipts --agents
-    relay-agentd tail --json | jq .data.message.body
+    relay-agentd tail --json | jq .message.body
     """
     from relay_agentd.cli.events import EventPrinter, MessageSource, follow
 

@@ -125,7 +125,8 @@ def main(arguments: list[str]) -> int:
     event, control, config, *pipe = arguments
     mode, folder = "read-only", ""
     try:
-        process = os.getppid()
+        # Between Claude Code and its gate there is a shell, which says whose it is.
+        process = int(os.environ["CLAUDE_PID"]) if event == "PreToolUse" else os.getppid()
         folder = take_on(process, control)
         if event == "MCP":
             command = [sys.executable, "-I", "-S", *pipe]

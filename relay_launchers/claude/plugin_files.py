@@ -19,6 +19,23 @@ _TARGETS: Final = {
 }
 HOOK_PROGRAM: Final = Path(__file__).parent / "hook.py"
 JOINED_PROGRAM: Final = Path(__file__).parent / "joined.py"
+# Claude Code runs a tool whose gate could not start, crashed or was killed. Status 2 is a denial;
+# only in an open session (from its start, and now) the tool runs as if there was no gate. $PPID is
+# Claude Code, as not every version tells its hooks; $5 is the mode, $6 the session's folder.
+FAILSAFE: Final = """\
+CLAUDE_PID=$PPID "$0" "$@" || case "$5 $(cat "$6/mode" 2>/dev/null)" in
+"open "|"open open") ;;
+*) echo "Agent Relay: the gate failed" >&2; exit 2 ;;
+esac"""
+# The same for a session that was not started here: $5 is the control socket, the session's folder
+# begins with its process (see `joined.py`).
+JOINED_FAILSAFE: Final = """\
+CLAUDE_PID=$PPID "$0" "$@" || {
+mode=$(cat "${5%/*}"/s-*/"$(printf %06x "$PPID")"*/mode 2>/dev/null)
+case "${AGENT_RELAY_APPROVAL:-open} $mode" in
+"open "|"open open") ;;
+*) echo "Agent Relay: the gate failed" >&2; exit 2 ;;
+esac; }"""
 
 
 def render_plugin(
@@ -33,6 +50,7 @@ def render_plugin(
             "@pipe@": str(pipe),
             "@mode@": mode,
             "@folder@": str(folder),
+            "@failsafe@": FAILSAFE,
         },
     )
 
@@ -50,6 +68,7 @@ def render_joined_plugin(
             "@pipe@": [program, "MCP", *machine, str(pipe)],
             "@mode@": machine[0],
             "@folder@": machine[1],
+            "@failsafe@": JOINED_FAILSAFE,
         },
     )
 

@@ -76,6 +76,8 @@ class Arguments:
     reviewer: str | None = None
     overrides: list[str] = field(default_factory=list)
     """The words that set approvals or the sandbox, as written."""
+    folder: str | None = None
+    """Where it shall work, if not here."""
     writable_folders: list[str] = field(default_factory=list)
     for_server: list[str] = field(default_factory=list)
     """What the app-server has to be told as well."""
@@ -156,6 +158,9 @@ def _option(parsed: Arguments, word: Word) -> None:
             _config(parsed, word)
         case "--add-dir":
             parsed.writable_folders.append(word.value or "")
+        case "--cd":
+            parsed.folder = word.value
+            _keep(parsed, word)
         case "--no-daemon":
             pass  # what it asks for is given: the session has an app-server of its own
         case name:

@@ -3,9 +3,15 @@
     helper     codex app-server --listen unix://FOLDER/as.sock  -c mcp_servers.relay...
     provider   codex --remote unix://FOLDER/as.sock  MODE FLAGS  ARGUMENTS
 
-Plans only; nothing here spawns or writes. With `--remote` most settings of the terminal's command
-line reach the thread; MCP servers, writable folders and whatever is decided before there is a
-thread do not, so overrides of the configuration go to both commands.
+Plans only; nothing here writes, and all that is run is a question to the program itself
+(`tools`). With `--remote` most settings of the terminal's command line reach the thread; MCP
+servers, writable folders and whatever is decided before there is a thread do not, so overrides of
+the configuration go to both commands.
+
+In guarded and read-only the app-server also gets what no flag says: MCP servers of the person's
+own configuration are off, or ask before each tool whatever they were allowed there; web search
+and connectors, which nobody could be asked about, are off; and the person, not a model, reviews.
+What may be undone by the person's own words behind `--` stands before them.
 """
 
 import json
@@ -13,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from relay_launchers.base import (
-    ApprovalMode,
     BackgroundPlan,
     Binary,
     Command,
@@ -24,19 +29,16 @@ from relay_launchers.base import (
 from relay_launchers.codex.arguments import SETTABLE, Arguments, parse_arguments
 from relay_launchers.codex.background import attach_command, parse_background
 from relay_launchers.codex.find import find_codex
-from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
+from relay_launchers.codex.policy import MODES, POLICY_FILE, PROFILE, SessionPolicy
 from relay_launchers.codex.rollout import read_rollout
+from relay_launchers.codex.tools import gate_servers, has_allowing_rules
 from relay_launchers.environment import session_environment, session_marks
 
 # Short, because a unix socket's path may have 107 bytes.
 SOCKET_NAME = "as.sock"
 
-_MODES: dict[ApprovalMode, tuple[str, str]] = {
-    "open": ("never", "workspace-write"),
-    # In workspace-write it would not ask for changes inside the workspace.
-    "guarded": ("on-request", "read-only"),
-    "read-only": ("never", "read-only"),
-}
+_UNASKABLE = ("apps", "image_generation")
+"""Features whose tools act without asking anybody."""
 
 
 class CodexProvider:
@@ -105,18 +107,36 @@ class CodexProvider:
 
 
 def _server_options(request: LaunchRequest, arguments: Arguments, *, has_policy: bool) -> list[str]:
-    options = _relay_tools(request)
-    if request.approval == "read-only":
+    options = [*_relay_tools(request), *_profile(request)]
+    if request.approval != "open":
+        options += gate_servers(request, _cwd(request, arguments), arguments.for_server)
         options += _setting("web_search", "disabled")
+        for feature in _UNASKABLE:
+            options += ["-c", f"features.{feature}=false"]
+    policy = _policy(request, arguments)
+    if policy.reviewer == "user":
+        options += _setting("approvals_reviewer", "user")
     if has_policy:
         # Holds a turn back that starts before the adapter has set the policy, and serves /new.
-        policy = _policy(request, arguments)
         options += _setting("approval_policy", policy.approval)
         options += _setting("sandbox_mode", policy.sandbox)
     if arguments.writable_folders:
         folders = [str(request.cwd / folder) for folder in arguments.writable_folders]
         options += _setting("sandbox_workspace_write.writable_roots", folders)
     return [*options, *arguments.for_server]
+
+
+def _profile(request: LaunchRequest) -> list[str]:
+    """The permission profile that the adapter puts threads under (see `policy`), in open too, for
+    a mode that is tightened later. Codex wants a default beside it, which no thread of a terminal
+    takes: each brings its sandbox along."""
+    access = f'{{":root" = "read", {_toml(str(request.folder))} = "deny"}}'
+    default = ":workspace" if request.approval == "open" else PROFILE
+    return [
+        "-c",
+        f"permissions.{PROFILE}.filesystem={access}",
+        *_setting("default_permissions", default),
+    ]
 
 
 def _relay_tools(request: LaunchRequest) -> list[str]:
@@ -139,8 +159,10 @@ def _relay_tools(request: LaunchRequest) -> list[str]:
 def _terminal_options(request: LaunchRequest, arguments: Arguments) -> list[str]:
     if arguments.subcommand:
         return arguments.for_resuming
-    approval, sandbox = _MODES[request.approval]
+    approval, sandbox = MODES[request.approval]
     options: list[str] = []
+    if request.approval == "guarded" and not _has_reviewer(arguments):
+        options += _setting("approvals_reviewer", "user")
     if arguments.approval is None:
         options += ["-a", approval]
     if arguments.sandbox is None:
@@ -148,13 +170,30 @@ def _terminal_options(request: LaunchRequest, arguments: Arguments) -> list[str]
     return [*options, *arguments.for_terminal]
 
 
-def _policy(request: LaunchRequest, arguments: Arguments) -> ResumePolicy:
+def _policy(request: LaunchRequest, arguments: Arguments) -> SessionPolicy:
     """The mode's policy with the person's own words put over it."""
-    approval, sandbox = _MODES[request.approval]
-    return ResumePolicy(
+    approval, sandbox = MODES[request.approval]
+    reviewer = arguments.reviewer
+    if request.approval == "guarded" and not _has_reviewer(arguments):
+        reviewer = "user"
+    return SessionPolicy(
+        mode=request.approval,
         approval=_settable(arguments.approval, approval),
         sandbox=_settable(arguments.sandbox, sandbox),
-        reviewer=arguments.reviewer,
+        reviewer=reviewer,
+        is_own=arguments.sandbox is not None,
+        is_resumed=arguments.subcommand is not None,
+        has_rules=has_allowing_rules(request.environment, _cwd(request, arguments)),
+    )
+
+
+def _cwd(request: LaunchRequest, arguments: Arguments) -> Path:
+    return request.cwd / (arguments.folder or "")
+
+
+def _has_reviewer(arguments: Arguments) -> bool:
+    return arguments.reviewer is not None or any(
+        "approvals_reviewer" in override for override in arguments.overrides
     )
 
 
@@ -163,8 +202,6 @@ def _settable(own: str | None, default: str) -> str:
 
 
 def _files(request: LaunchRequest, arguments: Arguments) -> Mapping[Path, str]:
-    if not arguments.subcommand:
-        return {}
     return {request.folder / POLICY_FILE: _policy(request, arguments).to_text()}
 
 

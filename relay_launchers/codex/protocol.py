@@ -6,11 +6,12 @@ relay becomes None: the protocol is experimental and grows with each release.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
-JsonObject = dict[str, Any]
+from relay_launchers.codex.questions import JsonObject, changes_of
+
 Request = tuple[str, JsonObject]
 """A method and its parameters."""
 
@@ -44,6 +45,8 @@ class Thread:
     status: ThreadStatus
     is_conversation: bool
     """False for the helper threads Codex makes for itself (titles) and for sub-agents."""
+    root: str
+    """The conversation it belongs to: its own id, or that of the one a sub-agent works for."""
     is_forked: bool
     recency: int
     """Seconds since the epoch of its last sign of life."""
@@ -99,7 +102,32 @@ class UserMessage:
     client_id: str
 
 
-Event = ThreadStarted | ThreadOpened | StatusChanged | ThreadClosed | TurnCompleted | UserMessage
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchProposed:
+    """A turn is about to change files; what it asks a person about it names only the item."""
+
+    item_id: str
+    changes: Sequence[JsonObject]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestResolved:
+    """A request of the server was answered by somebody, or its turn is over."""
+
+    thread_id: str
+    request_id: int | str
+
+
+Event = (
+    ThreadStarted
+    | ThreadOpened
+    | StatusChanged
+    | ThreadClosed
+    | TurnCompleted
+    | UserMessage
+    | PatchProposed
+    | RequestResolved
+)
 
 
 def initialize(version: str) -> Request:
@@ -143,6 +171,16 @@ def is_unknown_thread(message: str) -> bool:
 def change_settings(thread_id: str, settings: JsonObject) -> Request:
     """Change a thread's settings from its next turn on."""
     return "thread/settings/update", {"threadId": thread_id, **settings}
+
+
+def interrupt(thread_id: str) -> Request:
+    """Break off whatever turn runs: an empty turn id means any, and an idle thread is no error."""
+    return "turn/interrupt", {"threadId": thread_id, "turnId": ""}
+
+
+def end_terminals(thread_id: str) -> Request:
+    """End the commands that a thread left running; they outlive their turn and its end."""
+    return "thread/backgroundTerminals/clean", {"threadId": thread_id}
 
 
 def tell_silently(thread_id: str, text: str) -> Request:
@@ -203,6 +241,7 @@ def parse_thread(thread: Mapping[str, Any]) -> Thread:
         cwd=_text(thread["cwd"]),
         status=parse_status(thread["status"]),
         is_conversation=_is_conversation(thread),
+        root=_text(thread.get("sessionId") or thread.get("parentThreadId") or thread["id"]),
         is_forked=bool(thread.get("forkedFromId")),
         recency=max([0, *(int(time) for time in times if _is_time(time))]),
         path=path if isinstance(path := thread.get("path"), str) else None,
@@ -231,6 +270,16 @@ def client_ids(turns: list[JsonObject]) -> set[str]:
         for item in turn.get("items") or []
         if item.get("type") == "userMessage" and item.get("clientId")
     }
+
+
+def patch_in(turns: list[JsonObject], item_id: str) -> Sequence[JsonObject]:
+    """The changes of one patch in these turns."""
+    for turn in turns:
+        for item in turn.get("items") or []:
+            patch = changes_of(item)
+            if patch is not None and patch[0] == item_id:
+                return patch[1]
+    return ()
 
 
 def is_unknown_method(message: str) -> bool:
@@ -268,7 +317,7 @@ def _is_conversation(thread: Mapping[str, Any]) -> bool:
 
 def _active(flags: list[str]) -> ThreadStatus:
     if "waitingOnApproval" in flags:
-        return ThreadStatus(state="waiting", detail="waiting for an approval in the terminal")
+        return ThreadStatus(state="waiting", detail="waiting for an approval")
     if "waitingOnUserInput" in flags:
         return ThreadStatus(state="waiting", detail="waiting for an answer in the terminal")
     return ThreadStatus(state="busy")
@@ -281,11 +330,20 @@ def _turn_completed(params: Mapping[str, Any]) -> TurnCompleted | None:
     return TurnCompleted(thread_id=_text(params["threadId"]), end=end)
 
 
-def _user_message(params: Mapping[str, Any]) -> UserMessage | None:
+def _item(params: Mapping[str, Any]) -> Event | None:
     item = params["item"]
+    if patch := changes_of(item):
+        return PatchProposed(item_id=patch[0], changes=patch[1])
     if item["type"] != "userMessage" or not item.get("clientId"):
         return None
     return UserMessage(thread_id=_text(params["threadId"]), client_id=_text(item["clientId"]))
+
+
+def _resolved(params: Mapping[str, Any]) -> RequestResolved:
+    request_id = params["requestId"]
+    if not isinstance(request_id, int | str):
+        raise TypeError
+    return RequestResolved(thread_id=_text(params["threadId"]), request_id=request_id)
 
 
 def _thread_opened(params: Mapping[str, Any]) -> ThreadOpened:
@@ -301,6 +359,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Event | None]] = {
     ),
     "thread/closed": lambda params: ThreadClosed(thread_id=_text(params["threadId"])),
     "turn/completed": _turn_completed,
-    "item/started": _user_message,
-    "item/completed": _user_message,
+    "serverRequest/resolved": _resolved,
+    "item/started": _item,
+    "item/completed": _item,
 }

@@ -1,10 +1,11 @@
 """Reads a rollout, Codex's own record of a conversation: JSON lines, for `logs` and `attach`.
 
-What people said and read is in events, what tools did in response items; the response items also
-repeat the texts, with what Codex put around them, and are skipped for those. Pure.
+Only the response items are read, which are what the model saw and said: their shape is the model's
+interface and lasts, while Codex's own events change with its releases. Pure.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -13,6 +14,8 @@ from typing import Any
 from relay_launchers.base import LogEntry
 
 _CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call", "web_search_call"})
+# What Codex itself adds in the user's name.
+_ADDED = re.compile(r"<(\w+)>.*</\1>\s*$|# AGENTS\.md instructions", re.DOTALL)
 _RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
@@ -31,10 +34,8 @@ def _entry(record: Mapping[str, Any]) -> LogEntry | None:
     payload = record["payload"]
     at, kind = record.get("timestamp"), payload.get("type")
     match record["type"], kind:
-        case "event_msg", "user_message":
-            return LogEntry(at=at, kind="user", text=str(payload["message"]))
-        case "event_msg", "agent_message":
-            return LogEntry(at=at, kind="agent", text=str(payload["message"]))
+        case "response_item", "message":
+            return _message(at, payload["role"], _output(payload["content"]))
         case "event_msg", "error" | "turn_aborted":
             text = payload.get("message") or payload.get("reason") or kind
             return LogEntry(at=at, kind="notice", text=str(text))
@@ -43,6 +44,14 @@ def _entry(record: Mapping[str, Any]) -> LogEntry | None:
         case "response_item", _ if kind in _RESULTS:
             return LogEntry(at=at, kind="result", text=_output(payload.get("output")))
     return None
+
+
+def _message(at: str | None, role: str, text: str) -> LogEntry | None:
+    if role == "assistant":
+        return LogEntry(at=at, kind="agent", text=text)
+    if role != "user" or _ADDED.match(text):
+        return None
+    return LogEntry(at=at, kind="user", text=text)
 
 
 def _call(payload: Mapping[str, Any]) -> str:

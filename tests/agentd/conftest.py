@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.agentd.harness import Processes
+from tests.agentd.host_bench import Bench
+from tests.support.host_provider import MARKER
+from tests.support.processes import end_all
 from tests.support.relay_process import RelayProcess
 
 
@@ -31,3 +34,11 @@ def processes() -> Iterator[Processes]:
     started = Processes()
     yield started
     started.end()
+
+
+@pytest.fixture
+def bench(relay: RelayProcess, tmp_path: Path) -> Iterator[Bench]:
+    """A fresh machine; no host outlives it."""
+    made = Bench(relay.url, tmp_path)
+    yield made
+    end_all(MARKER, made.mark)

@@ -14,7 +14,10 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from relay_agentd.approval_desk import ApprovalDesk
+from relay_agentd.background import PATIENCE, Patience
 from relay_agentd.clock import monotonic
+from relay_agentd.commands import Commands
+from relay_agentd.launch_rules import LaunchDefaults
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId
@@ -23,8 +26,11 @@ from relay_agentd.relay_link import RelayLink
 from relay_agentd.relay_stream import LinkState
 from relay_agentd.session import Machine, Session
 from relay_agentd.session_request import OpenRequest
+from relay_agentd.settings import Settings
 from relay_agentd.store import Store
+from relay_agentd.store.sessions import SessionKind
 from relay_agentd.supervisor import Supervisor
+from tests.support.host_provider import HostProvider
 from tests.support.memory_session import MemorySession
 
 T = TypeVar("T")
@@ -84,7 +90,16 @@ class DaemonParts:
     """Everything of a daemon but its socket and its lock."""
 
     def __init__(
-        self, url: str, folder: Path, session: MemorySession, *, needs_helper: bool = False
+        self,
+        url: str,
+        folder: Path,
+        session: MemorySession,
+        *,
+        needs_helper: bool = False,
+        hosts: HostProvider | None = None,
+        patience: Patience = PATIENCE,
+        settings: Settings | None = None,
+        machine: str = "box",
     ) -> None:
         self.url = url
         self.cwd = folder
@@ -96,17 +111,37 @@ class DaemonParts:
         self.link = RelayLink(
             self.client,
             self.store.mail,
-            machine="box",
-            facts=lambda: {"hostname": "box"},
+            machine=machine,
+            facts=lambda: {
+                "hostname": machine,
+                "launchRoots": [str(root) for root in self.settings.launch_roots],
+            },
             heartbeat_seconds=0.5,
         )
         self.desk = ApprovalDesk(self.client, self.link.has)
         transport = session.transport(needs_helper=needs_helper)
+        provider = hosts or HostProvider()
+
+        def providers(_: str) -> HostProvider:
+            return provider
+
         self.supervisor = Supervisor(
-            Machine("box", url, self.store, self.link, self.desk),
+            Machine(machine, url, self.store, self.link, self.desk),
             self.paths,
             transports=lambda _: transport,
+            providers=providers,
+            patience=patience,
         )
+        self.settings = settings or Settings(url=url)
+        self.commands = Commands(
+            machine,
+            self.store,
+            self.client,
+            self.supervisor,
+            self._launch_defaults(),
+            providers=providers,
+        )
+        self.supervisor.on_command = self.commands.commanded
         self.http = httpx.AsyncClient(base_url=url, trust_env=False)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -124,9 +159,11 @@ class DaemonParts:
     def _connected(self) -> None:
         self.outbox.retry()
         self.desk.connected()
+        self.commands.connected()
 
     async def die(self) -> None:
         """Stop everything where it stands."""
+        await self.commands.stop()
         await self.desk.stop()
         await self.supervisor.stop()
         for task in self._tasks:
@@ -137,7 +174,24 @@ class DaemonParts:
         await self.http.aclose()
         self.store.close()
 
+    def _launch_defaults(self) -> LaunchDefaults:
+        return LaunchDefaults(roots=self.settings.launch_roots, settings=self.settings)
+
     # --- a session ---
+
+    async def start_background(self, key: str = KEY, **fields: Any) -> Session:
+        """A background session that runs, and is on the relay if it can be."""
+        environment = fields.pop("environment", {})
+        described = {
+            "key": key,
+            "provider": "memory",
+            "cwd": str(self.cwd),
+            "approval": "open",
+            **fields,
+        }
+        request = OpenRequest.parse(described, None, SessionKind.BACKGROUND)
+        self.supervisor.begin_background(request, {**os.environ, **environment})
+        return await self.supervisor.background_started(key)
 
     def request(self, launcher: "subprocess.Popen[bytes]", **fields: Any) -> OpenRequest:
         """What a launcher would say."""

@@ -8,15 +8,15 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from relay_agentd.adapters.base import Ask, Delivery, Outcome
+from relay_agentd.adapters.base import Adapter, Answer, Ask, Delivery, Outcome, SessionPort
 from relay_agentd.adapters.claude import ClaudeAdapter
-from relay_server.wire import AgentStatus, ApprovalMode, Priority, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Decision, Priority, Reachability
 
 T = TypeVar("T")
 
@@ -29,7 +29,14 @@ class Bench:
 
     key = "0123456789abcdef"
 
-    def __init__(self, folder: Path, cwd: Path, control: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cwd: Path,
+        control: Path,
+        build: Callable[[SessionPort], Adapter] = ClaudeAdapter,
+    ) -> None:
+        self._build = build
         self.folder, self.cwd, self.control = folder, cwd, control
         self.opens: list[tuple[str, Mapping[str, Any]]] = []
         self.statuses: list[AgentStatus] = []
@@ -39,6 +46,7 @@ class Bench:
         self.outcomes: list[Outcome] = []
         self.proofs: dict[str, str] = {}
         self.losses: list[str] = []
+        self.approval = ApprovalMode.OPEN
         self.asks: list[Ask] = []
         self.settlements: list[str] = []
         self.transcripts: list[Path] = []
@@ -64,12 +72,18 @@ class Bench:
         future: Future[T] = asyncio.run_coroutine_threadsafe(waited(), self._loop)
         return future.result(15)
 
-    def deliver(self, text: str) -> str:
+    def change_approval(self, mode: ApprovalMode) -> None:
+        """The mode is changed at the relay, as the session would be told."""
+        self.approval = mode
+        (self.folder / "mode").write_text(mode.value)
+        self._loop.call_soon_threadsafe(self._adapter.approval_changed, mode)
+
+    def deliver(self, text: str, *, is_mail: bool = True) -> str:
         """Put one delivery on its way; returns its id."""
         self._count += 1
         delivery = Delivery(
             id=f"d-{self._count:016x}",
-            message_ids=(self._count,),
+            message_ids=(self._count,) if is_mail else (),
             text=text,
             priority=Priority.NORMAL,
         )
@@ -91,6 +105,18 @@ class Bench:
     def events(self, name: str) -> list[Mapping[str, Any]]:
         """The payloads of all hooks of this name so far."""
         return [payload for event, payload in list(self.hooks) if event == name]
+
+    def ask_about(self, part: str) -> Ask | None:
+        """The newest question whose summary holds this text, while nobody has answered it."""
+        for ask in reversed(self.asks):
+            if part in ask.summary and ask.id not in self.settlements:
+                return ask
+        return None
+
+    def decide(self, ask: Ask, decision: str, reason: str | None = None, **more: Any) -> None:
+        """A person answers at the relay."""
+        answer = Answer(decision=Decision(decision), reason=reason, **more)
+        self._loop.call_soon_threadsafe(self._adapter.answer, ask.id, answer)
 
     def stop_answering(self) -> None:
         """The daemon dies: its socket is gone."""
@@ -177,7 +203,7 @@ class Bench:
         task.add_done_callback(self._tasks.discard)
 
     async def _start(self) -> None:
-        self._adapter = ClaudeAdapter(_Port(self))
+        self._adapter = self._build(_Port(self))
         self._spawn(self._adapter.run())
         self._server = await asyncio.start_unix_server(
             self._serve, str(self.control), limit=_LINE_LIMIT
@@ -200,7 +226,8 @@ class Bench:
         try:
             line = await reader.readline()
             if line:
-                await self._answer(json.loads(line), reader, writer)
+                with suppress(ConnectionError):
+                    await self._answer(json.loads(line), reader, writer)
         finally:
             writer.close()
             with suppress(OSError):
@@ -214,9 +241,7 @@ class Bench:
         answer: dict[str, Any] = {"ok": True}
         if request["op"] == "hook":
             self.hooks.append((request["event"], request["payload"]))
-            answer["output"] = await self._adapter.hook(
-                request["event"], request["payload"], request["environment"]
-            )
+            answer["output"] = await self._hook(request, reader)
         elif request["op"] == "bell":
             self.hooks.append(("bell", request))
             answer["text"] = self._take_mail()
@@ -224,6 +249,22 @@ class Bench:
         await writer.drain()
         if request["op"] == "mcp":
             await self._speak_mcp(reader, writer)
+
+    async def _hook(
+        self, request: Mapping[str, Any], reader: asyncio.StreamReader
+    ) -> Mapping[str, Any]:
+        """As the control socket does it: a hook that hangs up is told of."""
+        payload, environment = request["payload"], request["environment"]
+        work = self._loop.create_task(self._adapter.hook(request["event"], payload, environment))
+        gone = self._loop.create_task(reader.read(1))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await self._adapter.hook("HungUp", payload, environment)
+            return await work
+        finally:
+            work.cancel()
+            gone.cancel()
 
     async def _speak_mcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Enough of an MCP server for one tool."""
@@ -262,7 +303,11 @@ class _Port:
         self.opened, self.status = bench.opened, bench.status_
         self.reachable, self.proved, self.lost = bench.reachable, bench.proved, bench.lost
         self.ready, self.introduction = bench.ready, bench.introduction
-        self.approval = ApprovalMode.OPEN
+        self._bench = bench
         self.asked, self.settled = bench.asks.append, bench.settlements.append
         self.records = bench.transcripts.append
         self.troubled = bench.troubles.append
+
+    @property
+    def approval(self) -> ApprovalMode:
+        return self._bench.approval

@@ -10,6 +10,7 @@ import pytest
 import relay_agentd
 from relay_launchers.base import ApprovalMode, Binary, LaunchPlan, LaunchRequest
 from relay_launchers.claude.plan import ClaudeProvider
+from relay_server.wire import ApprovalMode as WireMode
 from tests.claude.bench import Bench
 from tests.support.providers import CliName, IsolatedHome, find_cli
 from tests.support.standin_anthropic import StandInAnthropic
@@ -51,6 +52,7 @@ class Stage:
 
     def launch(self, approval: ApprovalMode = "open", arguments: Sequence[str] = ()) -> Terminal:
         """Start a session without waiting for anything."""
+        self.bench.approval = WireMode(approval)
         plan = self.plan(approval, arguments)
         for path, content in plan.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +79,9 @@ class Stage:
     def restart_daemon(self) -> None:
         """Another daemon takes over, which knows only what the first one wrote down."""
         self.bench.close()
+        approval = self.bench.approval
         self.bench = Bench(self.bench.folder, self.bench.cwd, self.bench.control)
+        self.bench.approval = approval
 
     def queued(self, number: int) -> bool:
         """Whether the session's transcript shows this message waiting in its queue."""
@@ -119,3 +123,9 @@ def stage(cli: CliName, home: IsolatedHome, anthropic: StandInAnthropic) -> Iter
         for terminal in staged.terminals:
             terminal.close()
         staged.bench.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The daemon's loop is asyncio's."""
+    return "asyncio"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from relay_launchers.claude.hook import decide, effective_mode, only_reads
+from relay_launchers.claude.hook import effective_mode
 from relay_launchers.claude.plugin_files import HOOK_PROGRAM
+from relay_launchers.claude.rules import decide, only_reads
 
 RELAY_SEND = "mcp__plugin_relay_relay__relay_send"
 HARMLESS = ["Read", "Grep", "Glob", "TodoWrite", "ToolSearch"]
@@ -23,7 +24,7 @@ SIDE_EFFECTS = [
 
 
 def verdict(mode: str, tool: str, *, daemon: bool = True, **tool_input: Any) -> str | None:
-    judged = decide(mode, tool, tool_input, lambda: daemon)
+    judged = decide(mode, tool, tool_input, lambda: "new" if daemon else "silent")
     return judged[0] if judged else None
 
 

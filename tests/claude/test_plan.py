@@ -1,6 +1,7 @@
 """What a launch of Claude Code looks like."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from relay_launchers.base import ApprovalMode, Binary, LaunchPlan, LaunchRequest
 from relay_launchers.claude.plan import ClaudeProvider
+from relay_launchers.claude.plugin_files import FAILSAFE, HOOK_PROGRAM
 
 FOLDER = Path("/run/relay/sessions/0123456789abcdef")
 SESSION_ID = "11111111-2222-4333-8444-555555555555"
@@ -64,11 +66,19 @@ def test_guarded_starts_in_the_mode_that_asks(version: str, mode: str) -> None:
     assert flags[flags.index("--permission-mode") + 1] == mode
 
 
+def test_guarded_sub_agents_work_where_their_dialogs_show() -> None:
+    variable = "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"
+
+    assert planned("guarded").provider.environment[variable] == "1"
+    assert variable not in planned("open").provider.environment
+
+
 def test_read_only_never_asks_and_forbids_the_editing_tools() -> None:
     flags = " ".join(ours(planned("read-only")))
 
     assert "--permission-mode dontAsk" in flags
-    assert "--disallowedTools Edit Write NotebookEdit --allowedTools Read Grep Glob" in flags
+    assert "--disallowedTools Edit Write NotebookEdit WebFetch" in flags
+    assert "--allowedTools Read Grep Glob" in flags
     assert RELAY_TOOLS in flags
 
 
@@ -235,15 +245,18 @@ def test_every_file_of_the_plugin_lies_in_the_sessions_folder_and_is_filled_in()
         plugin / "hooks/hooks.json",
         plugin / ".mcp.json",
     }
-    assert not any("@" in content for content in files.values())
+    assert not any(re.search("@[a-z]+@", content) for content in files.values())
     server = json.loads(files[plugin / ".mcp.json"])["mcpServers"]["relay"]
     assert server["args"] == ["-I", "-S", "/opt/relay/mcp_pipe.py"]
     assert server["alwaysLoad"] is True
     hooks = json.loads(files[plugin / "hooks/hooks.json"])["hooks"]
     for event, (entry,) in hooks.items():
         (hook,) = entry["hooks"]
-        assert hook["command"] == "/opt/relay/bin/python"
-        assert hook["args"][-3:] == [event, "guarded", str(FOLDER)]
+        shell = ["/bin/sh", "-c", FAILSAFE] if event == "PreToolUse" else []
+        assert [hook["command"], *hook["args"]] == [
+            *(*shell, "/opt/relay/bin/python", "-I", "-S", str(HOOK_PROGRAM)),
+            *(event, "guarded", str(FOLDER)),
+        ]
 
 
 def test_a_path_with_quotes_and_backslashes_stays_valid_json(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from relay_agentd.cli import output
+from relay_launchers.untrusted import UNSEEN
 
 
 def test_text_of_another_agent_cannot_drive_the_terminal() -> None:
@@ -31,12 +32,14 @@ def test_no_rows_in_a_pipe_are_no_lines(capsys: pytest.CaptureFixture[str]) -> N
 def test_json_keeps_the_text_and_escapes_control_characters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    output.print_json({"body": "ü\x9b2J\u202e"})
+    text = "ü\x9b2J\u202e\x7f\x7f\u200b\U000e0041 \u2028 \x1b[2J"
+    output.print_json({"body": text})
 
     printed = capsys.readouterr().out
-    assert "\x9b" not in printed
-    assert "\u202e" not in printed
-    assert json.loads(printed) == {"body": "ü\x9b2J\u202e"}
+    assert printed.startswith('{"body": "ü')
+    assert not UNSEEN.search(printed.rstrip())
+    assert "\u2028" not in printed
+    assert json.loads(printed) == {"body": text}
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from relay_agentd.adapters.base import Ask, Delivery, Outcome
+from relay_agentd.adapters.base import Answer, Ask, Delivery, Outcome
 from relay_agentd.adapters.codex import CodexAdapter
-from relay_server.wire import AgentStatus, ApprovalMode, Priority, Reachability
+from relay_server.wire import AgentStatus, ApprovalMode, Decision, Priority, Reachability
 from tests.support.wait import eventually
 
 
@@ -123,6 +123,28 @@ class Attached:
 
     def outstanding(self, *deliveries: Delivery) -> None:
         self._loop.call_soon_threadsafe(self.adapter.outstanding, list(deliveries))
+
+    def answer(self, ask_id: str, decision: Decision, **more: Any) -> None:
+        """A person's word, as the supervisor passes it on."""
+        answer = Answer(decision=decision, **more)
+        self._loop.call_soon_threadsafe(self.adapter.answer, ask_id, answer)
+
+    def tighten(self, mode: ApprovalMode) -> None:
+        """The mode in force changes at the relay."""
+        self.port.approval = mode
+        self._loop.call_soon_threadsafe(self.adapter.approval_changed, mode)
+
+    def wait_asked(self, count: int = 1) -> Ask:
+        """Waits for a question to a person; the newest."""
+        eventually(lambda: len(self.port.asks) >= count, 20)
+        return self.port.asks[-1]
+
+    def wait_settled(self, *ask_ids: str) -> None:
+        """Waits until exactly these questions are over."""
+        eventually(
+            lambda: self.port.settlements == list(ask_ids),
+            message=lambda: f"{self.port.settlements}",
+        )
 
     def close(self) -> None:
         """Ends the adapter as the daemon's end would."""

@@ -12,6 +12,7 @@ import pytest
 from relay_launchers.base import ApprovalMode, Command, LaunchPlan, LaunchRequest
 from relay_launchers.codex.find import OVERRIDE_VARIABLE, find_codex
 from relay_launchers.codex.plan import CodexProvider
+from relay_server.wire import ApprovalMode as ModeInForce
 from tests.codex.bench import Attached, RecordingPort
 from tests.support.providers import READY, IsolatedHome, find_cli
 from tests.support.standin_openai import StandInOpenAI
@@ -69,6 +70,7 @@ class Stage:
     ) -> Attached:
         """Start the app-server and an adapter on it."""
         self.plan = plan = self.make_plan(approval, arguments)
+        self.port.approval = ModeInForce(approval)
         assert plan.helper is not None
         assert plan.helper_socket is not None
         for path, content in plan.files.items():
@@ -88,7 +90,9 @@ class Stage:
         """Another daemon's adapter on the same app-server, with nothing in its memory."""
         self.attached[-1].close()
         old = self.port
-        self.port = RecordingPort(key=old.key, folder=old.folder, cwd=old.cwd, text=old.text)
+        self.port = RecordingPort(
+            key=old.key, folder=old.folder, cwd=old.cwd, text=old.text, approval=old.approval
+        )
         return self.attach()
 
     def open_terminal(self, command: Command) -> Terminal:

@@ -60,9 +60,18 @@ class ScriptedServer:
         """A notification to the newest client."""
         self.connections[-1].send(json.dumps({"method": method, "params": params}))
 
-    def ask(self, method: str, **params: Any) -> None:
+    def ask(self, method: str, *, request_id: int = 0, **params: Any) -> None:
         """A request of the server's own to the newest client."""
-        self.connections[-1].send(json.dumps({"id": 0, "method": method, "params": params}))
+        request = {"id": request_id, "method": method, "params": params}
+        self.connections[-1].send(json.dumps(request))
+
+    def answered(self) -> list[dict[str, Any]]:
+        """What clients answered to requests of the server's own, in order."""
+        return [each for each in list(self.received) if "method" not in each]
+
+    def wait_answered(self, times: int = 1) -> list[dict[str, Any]]:
+        eventually(lambda: len(self.answered()) >= times, message=lambda: f"{self.received}")
+        return self.answered()
 
     def hang_up(self) -> None:
         """End the newest connection as a crash would."""

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 import pytest
 
 from relay_agentd.adapters.base import Outcome
-from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
-from relay_server.wire import AgentStatus, Priority, Reachability
+from relay_launchers.codex.policy import POLICY_FILE, SessionPolicy
+from relay_server.wire import Priority, Reachability
 from tests.codex.bench import Attached, RecordingPort, a_delivery
 from tests.codex.scripted_server import THREAD, HangUp, ScriptedServer, ServerError
 from tests.support.wait import eventually
@@ -243,23 +243,6 @@ def test_a_message_between_queue_and_turn_is_not_taken_for_lost(
     assert attached.find_evidence(a_delivery(1, "hello")) is True
 
 
-def test_requests_of_the_server_are_left_to_the_terminal(
-    server: ScriptedServer, attached: Attached
-) -> None:
-    on_thread(server, attached)
-
-    server.ask("item/commandExecution/requestApproval", threadId="thread-1", command="rm -r .")
-    server.tell(
-        "thread/status/changed",
-        threadId="thread-1",
-        status={"type": "active", "activeFlags": ["waitingOnApproval"]},
-    )
-    eventually(lambda: attached.port.statuses[-1][0] is AgentStatus.WAITING)
-    attached.push(a_delivery(1, "hello"))
-
-    assert [each for each in server.received if "method" not in each] == []
-
-
 def test_an_interrupted_turn_has_its_queue_started_again(
     server: ScriptedServer, attached: Attached
 ) -> None:
@@ -317,7 +300,9 @@ def test_a_refused_message_is_offered_again_later(
 def test_a_resumed_thread_gets_its_policy_before_any_message(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
-    policy = ResumePolicy(approval="never", sandbox="read-only")
+    policy = SessionPolicy(
+        mode="read-only", approval="never", sandbox="workspace-write", is_own=True, is_resumed=True
+    )
     (tmp_path / POLICY_FILE).write_text(policy.to_text())
     with Attached(a_port(tmp_path), tmp_path / "as.sock") as running:
         eventually(lambda: server.connections and server.asked("thread/loaded/list"))
@@ -328,7 +313,7 @@ def test_a_resumed_thread_gets_its_policy_before_any_message(
     methods = [each.get("method") for each in server.received]
     assert methods.index("thread/settings/update") < methods.index("thread/queue/add")
     assert server.asked("thread/settings/update") == [
-        {"threadId": "thread-1", **policy.thread_settings()}
+        {"threadId": "thread-1", **policy.settings("read-only")}
     ]
 
 

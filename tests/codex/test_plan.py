@@ -1,16 +1,19 @@
 """The two commands of a Codex session, for everything a person may write after `--`."""
 
-import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relay_launchers.base import ApprovalMode, Binary, LaunchPlan, LaunchRequest
 from relay_launchers.codex.plan import CodexProvider
-from relay_launchers.codex.policy import POLICY_FILE, ResumePolicy
+from relay_launchers.codex.policy import POLICY_FILE, SessionPolicy
 
+# Answers `mcp list`, and nothing else.
+CODEX = str(Path(__file__).with_name("listing_codex.sh"))
+PROJECT = Path(__file__).parent
 THREAD = "01a2042b-1a98-7d33-9ff3-7e4832b63343"
 FOLDER = Path("/run/agent-relay/s1")
 ADDRESS = "unix:///run/agent-relay/s1/as.sock"
@@ -29,33 +32,64 @@ RELAY_TOOLS = [
 ]
 
 
-def plan(arguments: Sequence[str] = (), approval: ApprovalMode = "open") -> LaunchPlan:
+def profile(approval: ApprovalMode) -> list[str]:
+    default = ":workspace" if approval == "open" else "agent-relay"
+    return [
+        "-c",
+        f'permissions.agent-relay.filesystem={{":root" = "read", "{FOLDER}" = "deny"}}',
+        "-c",
+        f'default_permissions="{default}"',
+    ]
+
+
+UNASKABLE = [
+    "-c",
+    'web_search="disabled"',
+    "-c",
+    "features.apps=false",
+    "-c",
+    "features.image_generation=false",
+]
+BY_THE_PERSON = ["-c", 'approvals_reviewer="user"']
+
+
+def plan(
+    arguments: Sequence[str] = (),
+    approval: ApprovalMode = "open",
+    cwd: Path = PROJECT,
+    environment: Mapping[str, str] | None = None,
+) -> LaunchPlan:
     return CodexProvider().plan(
         LaunchRequest(
             session_key="0123456789abcdef",
             folder=FOLDER,
-            cwd=Path("/home/me/project"),
+            cwd=cwd,
             approval=approval,
             arguments=arguments,
-            binary=Binary(path=Path("/opt/codex"), version="0.169.0"),
+            binary=Binary(path=Path(CODEX), version="0.169.0"),
             control_socket=Path("/run/agent-relay/control.sock"),
             python=Path("/venv/bin/python"),
             pipe=Path("/venv/lib/mcp_pipe.py"),
-            environment={"PATH": "/bin", "AGENT_RELAY_TOKEN": "secret", "TMPDIR": "/tmp/mine"},
+            environment={
+                "PATH": "/bin",
+                "AGENT_RELAY_TOKEN": "secret",
+                "TMPDIR": "/tmp/mine",
+                **(environment or {}),
+            },
         )
     )
 
 
 def terminal(made: LaunchPlan) -> list[str]:
     """What follows the address on the terminal's command line."""
-    assert made.provider.argv[:3] == ("/opt/codex", "--remote", ADDRESS)
+    assert made.provider.argv[:3] == (CODEX, "--remote", ADDRESS)
     return list(made.provider.argv[3:])
 
 
-def server(made: LaunchPlan) -> list[str]:
-    """What follows the relay's tools on the app-server's command line."""
+def server(made: LaunchPlan, approval: ApprovalMode = "open") -> list[str]:
+    """What follows the relay's tools and the profile on the app-server's command line."""
     assert made.helper is not None
-    start = ["/opt/codex", "app-server", "--listen", ADDRESS, *RELAY_TOOLS]
+    start = [CODEX, "app-server", "--listen", ADDRESS, *RELAY_TOOLS, *profile(approval)]
     assert list(made.helper.argv[: len(start)]) == start
     return list(made.helper.argv[len(start) :])
 
@@ -65,9 +99,9 @@ def test_a_session_is_an_app_server_and_a_terminal_in_the_same_folder() -> None:
 
     assert made.helper is not None
     assert made.helper_socket == FOLDER / "as.sock"
-    assert made.helper.cwd == made.provider.cwd == Path("/home/me/project")
+    assert made.helper.cwd == made.provider.cwd == PROJECT
     assert made.on_relay
-    assert made.files == {}
+    assert list(made.files) == [FOLDER / POLICY_FILE]
     assert server(made) == []
 
 
@@ -89,12 +123,12 @@ def test_the_environment_is_the_persons_own_with_our_marks_and_without_the_token
     ("approval", "flags", "server_flags"),
     [
         ("open", ["-a", "never", "-s", "workspace-write"], []),
-        ("guarded", ["-a", "on-request", "-s", "read-only"], []),
         (
-            "read-only",
-            ["-a", "never", "-s", "read-only"],
-            ["-c", 'web_search="disabled"'],
+            "guarded",
+            [*BY_THE_PERSON, "-a", "on-request", "-s", "read-only"],
+            [*UNASKABLE, *BY_THE_PERSON],
         ),
+        ("read-only", ["-a", "never", "-s", "read-only"], UNASKABLE),
     ],
 )
 def test_each_mode_has_its_flags(
@@ -103,7 +137,7 @@ def test_each_mode_has_its_flags(
     made = plan(["fix it"], approval)
 
     assert terminal(made) == [*flags, "fix it"]
-    assert server(made) == server_flags
+    assert server(made, approval) == server_flags
     assert made.approval_overrides == ()
 
 
@@ -169,7 +203,7 @@ def test_words_that_codex_refuses_with_remote_are_carried_out_another_way() -> N
     made = plan(["--add-dir", "../lib", "--no-daemon", "--add-dir=/srv/data"])
 
     assert terminal(made) == ["-a", "never", "-s", "workspace-write"]
-    folders = '["/home/me/project/../lib", "/srv/data"]'
+    folders = f'["{PROJECT}/../lib", "/srv/data"]'
     assert server(made) == ["-c", f"sandbox_workspace_write.writable_roots={folders}"]
 
 
@@ -178,10 +212,15 @@ def test_a_resumed_session_gets_its_policy_from_a_file(subcommand: str) -> None:
     made = plan([subcommand, THREAD, "go on"], "guarded")
 
     assert terminal(made) == [subcommand, THREAD, "go on"]
-    assert server(made) == ["-c", 'approval_policy="on-request"', "-c", 'sandbox_mode="read-only"']
-    assert made.files == {
-        FOLDER / POLICY_FILE: ResumePolicy(approval="on-request", sandbox="read-only").to_text()
-    }
+    policy = ["-c", 'approval_policy="on-request"', "-c", 'sandbox_mode="read-only"']
+    assert server(made, "guarded") == [*UNASKABLE, *BY_THE_PERSON, *policy]
+    assert SessionPolicy.from_text(made.files[FOLDER / POLICY_FILE]) == SessionPolicy(
+        mode="guarded",
+        approval="on-request",
+        sandbox="read-only",
+        reviewer="user",
+        is_resumed=True,
+    )
 
 
 def test_a_resumed_session_is_known_by_its_id_and_a_fork_is_another() -> None:
@@ -191,28 +230,31 @@ def test_a_resumed_session_is_known_by_its_id_and_a_fork_is_another() -> None:
     assert plan(["fork", THREAD]).provider_session_id is None
 
 
+def resumed(approval: str, sandbox: str, **more: Any) -> SessionPolicy:
+    return SessionPolicy(
+        mode="read-only", approval=approval, sandbox=sandbox, is_resumed=True, **more
+    )
+
+
 @pytest.mark.parametrize(
     ("written", "policy"),
     [
-        (["-s", "workspace-write"], ResumePolicy(approval="never", sandbox="workspace-write")),
-        (["--yolo"], ResumePolicy(approval="never", sandbox="danger-full-access")),
+        (["-s", "workspace-write"], resumed("never", "workspace-write", is_own=True)),
+        (["--yolo"], resumed("never", "danger-full-access", is_own=True)),
         (
             ["--approve-for-me"],
-            ResumePolicy(approval="on-request", sandbox="workspace-write", reviewer="auto_review"),
+            resumed("on-request", "workspace-write", is_own=True, reviewer="auto_review"),
         ),
-        (
-            ["-c", 'approval_policy="on-request"'],
-            ResumePolicy(approval="on-request", sandbox="read-only"),
-        ),
+        (["-c", 'approval_policy="on-request"'], resumed("on-request", "read-only")),
     ],
 )
 def test_own_flags_of_a_resumed_session_go_into_its_policy(
-    written: list[str], policy: ResumePolicy
+    written: list[str], policy: SessionPolicy
 ) -> None:
     made = plan([*written, "resume", "--last"], "read-only")
 
     assert terminal(made) == ["resume", "--last"]
-    assert ResumePolicy.from_text(made.files[FOLDER / POLICY_FILE]) == policy
+    assert SessionPolicy.from_text(made.files[FOLDER / POLICY_FILE]) == policy
     assert made.approval_overrides == (" ".join(written),)
 
 
@@ -220,8 +262,8 @@ def test_a_value_codex_does_not_know_is_left_for_codex_to_refuse() -> None:
     made = plan(["resume", "--last", "-s", "everything"], "read-only")
 
     assert terminal(made) == ["resume", "--last", "-s", "everything"]
-    policy = ResumePolicy.from_text(made.files[FOLDER / POLICY_FILE])
-    assert policy == ResumePolicy(approval="never", sandbox="read-only")
+    policy = SessionPolicy.from_text(made.files[FOLDER / POLICY_FILE])
+    assert policy == resumed("never", "read-only", is_own=True)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +286,7 @@ def test_what_is_no_session_runs_untouched(arguments: list[str]) -> None:
 
     assert not made.on_relay
     assert made.helper is None
-    assert made.provider.argv == ("/opt/codex", *arguments)
+    assert made.provider.argv == (CODEX, *arguments)
     assert made.provider.environment["AGENT_RELAY_TOKEN"] == "secret"
 
 
@@ -274,27 +316,4 @@ def test_every_setting_of_ours_is_valid_toml() -> None:
     parsed = tomllib.loads("\n".join(settings))
     assert parsed["mcp_servers"]["relay"]["env"]["AGENT_RELAY_SESSION"] == "0123456789abcdef"
     folder = parsed["sandbox_workspace_write"]["writable_roots"][0]
-    assert folder == '/home/me/project/a "quoted" \\ \x7f folder\n'
-
-
-def test_a_policy_becomes_the_settings_of_a_thread() -> None:
-    policy = ResumePolicy(approval="on-request", sandbox="read-only", reviewer="auto_review")
-
-    assert policy.thread_settings() == {
-        "approvalPolicy": "on-request",
-        "sandboxPolicy": {"type": "readOnly"},
-        "approvalsReviewer": "auto_review",
-    }
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"approval": "never", "sandbox": "all"}'])
-def test_a_broken_policy_file_is_no_policy(text: str) -> None:
-    with pytest.raises((ValueError, TypeError)):
-        ResumePolicy.from_text(text)
-
-
-def test_a_policy_survives_its_file() -> None:
-    policy = ResumePolicy(approval="never", sandbox="read-only")
-
-    assert ResumePolicy.from_text(policy.to_text()) == policy
-    assert json.loads(policy.to_text())["reviewer"] is None
+    assert folder == f'{PROJECT}/a "quoted" \\ \x7f folder\n'

@@ -18,6 +18,7 @@ from relay_launchers.codex.protocol import (
     TurnCompleted,
     UserMessage,
 )
+from relay_launchers.codex.questions import JsonObject
 
 DATA = Path(__file__).with_name("data")
 RECORDINGS = ["codex-0.144.4.jsonl", "codex-0.169.0.jsonl"]
@@ -165,7 +166,7 @@ def test_no_notification_breaks_the_reader(method: str, params: dict[str, object
 
 
 def test_client_ids_are_collected_from_turns() -> None:
-    turns: list[protocol.JsonObject] = [
+    turns: list[JsonObject] = [
         {"items": [{"type": "userMessage", "clientId": "d-1"}, {"type": "agentMessage"}]},
         {"items": [{"type": "userMessage", "clientId": None}]},
         {"items": None},

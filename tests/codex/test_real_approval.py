@@ -88,10 +88,7 @@ def test_guarded_asks_in_the_terminal_before_it_writes(stage: Stage) -> None:
     attached.push(a_delivery(6, "write [[shellesc: echo done > made.txt]]"))
 
     eventually(
-        lambda: (
-            attached.port.statuses[-1]
-            == (AgentStatus.WAITING, "waiting for an approval in the terminal")
-        ),
+        lambda: attached.port.statuses[-1] == (AgentStatus.WAITING, "waiting for an approval"),
         20,
     )
     assert not (stage.home.project / "made.txt").exists()

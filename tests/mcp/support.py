@@ -29,6 +29,7 @@ class MemoryRelay:
         self.on_the_way = 0
         self.taken: dict[str, list[dict[str, Any]]] = {}
         self.completed: list[tuple[int, str | None]] = []
+        self.task_updates: list[tuple[int, Mapping[str, Any]]] = []
         self.known: dict[str, dict[str, Any]] = {
             "me": {"id": "me", "status": "busy", "reachability": "push"},
             "backend": {
@@ -75,6 +76,17 @@ class MemoryRelay:
         self._answer_or_raise()
         self.completed.append((message_id, result))
         return {"id": message_id}
+
+    async def claim_task(self, session_key: str, task_id: int) -> Mapping[str, Any]:
+        self._answer_or_raise()
+        return {"id": task_id, "leaseExpiresAt": "2026-11-23T06:00:00.000Z"}
+
+    async def update_task(
+        self, session_key: str, task_id: int, fields: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        self._answer_or_raise()
+        self.task_updates.append((task_id, fields))
+        return {"id": task_id, "progress": None, **fields}
 
     async def agents(self, query: str | None) -> Sequence[Mapping[str, Any]]:
         self._answer_or_raise()

@@ -47,7 +47,7 @@ def test_a_client_of_either_provider_lists_and_calls_tools(tmp_path: Path, versi
             text, is_error = await client.tool("relay_send", to="backend", body="hello")
 
             assert hands["protocolVersion"] == version
-            assert len(listing["tools"]) == 6
+            assert len(listing["tools"]) == 8
             assert (text, is_error) == ("Sent as message 42 to backend (idle, push).", False)
             (hello,) = daemon.hellos
             assert (hello["op"], hello["session"]) == ("mcp", SESSION)
@@ -163,7 +163,7 @@ def test_a_daemon_that_starts_after_the_client_is_waited_for(tmp_path: Path) -> 
                 listing = await client.call("tools/list")
 
                 assert hands["instructions"]
-                assert len(listing["tools"]) == 6
+                assert len(listing["tools"]) == 8
 
     run(scenario())
 
@@ -184,7 +184,7 @@ def test_a_client_without_any_daemon_starts_and_gets_its_tools_later(tmp_path: P
             async with daemon_end(tmp_path / "c", relay):
                 told = await client.hear()
                 assert told["method"] == "notifications/tools/list_changed"
-                assert len((await client.call("tools/list"))["tools"]) == 6
+                assert len((await client.call("tools/list"))["tools"]) == 8
 
     run(scenario())
 

@@ -278,6 +278,50 @@ def test_work_is_claimed_by_one_and_its_result_goes_to_the_sender(
     play(scenario)
 
 
+def test_a_task_is_claimed_reported_and_done(play: Callable[..., None]) -> None:
+    async def scenario(daemon: DaemonParts) -> None:
+        task = await daemon.post(
+            "/api/tasks", title="Disk is full", target="cap:chat", **{"from": "operator"}
+        )
+        number = task["id"]
+        early = await daemon.tool("relay_task_update", task_id=number, status="in_progress")
+        claimed = await daemon.tool("relay_claim", message_id=task["messageId"])
+        update = {"task_id": number, "status": "in_progress", "progress": 50, "note": "cleaning"}
+        half = await daemon.tool("relay_task_update", **update)
+        # A restarted daemon gets the call once more.
+        await daemon.tool("relay_complete", key="k", task_id=number, result="freed 3 GB")
+        done = await daemon.tool("relay_complete", key="k", task_id=number, result="freed 3 GB")
+        late = await daemon.tool("relay_task_update", **update)
+        nothing = await daemon.tool("relay_claim", task_id=999)
+
+        assert early.text == (
+            f"Task {number} is not claimed by you (any more): relay_claim it first."
+        )
+        assert f"relay_complete task_id={number}" in claimed.text
+        assert half.text == f"Task {number} is in_progress, 50 %."
+        assert done == ToolResult(f"Task {number} is done.")
+        assert late.is_error
+        assert "is done" in late.text
+        assert nothing == ToolResult("There is no task 999.", is_error=True)
+        ended = await daemon.get(f"/api/tasks/{number}")
+        assert (ended["status"], ended["result"]) == ("done", "freed 3 GB")
+        assert ended["claimedBy"] == daemon.own_id
+
+    play(scenario)
+
+
+def test_a_question_reaches_the_people_once(play: Callable[..., None]) -> None:
+    async def scenario(daemon: DaemonParts) -> None:
+        await daemon.tool("relay_ask_operator", key="k", question="Drop it?")
+        asked = await daemon.tool("relay_ask_operator", key="k", question="Drop it?")
+
+        assert asked.text.startswith("Asked, as message")
+        mail = (await daemon.get("/api/messages?for=operator&since=0"))["messages"]
+        assert [(m["from"], m["body"]) for m in mail] == [(daemon.own_id, "Drop it?")]
+
+    play(scenario)
+
+
 def test_agents_are_listed_and_found(play: Callable[..., None]) -> None:
     async def scenario(daemon: DaemonParts) -> None:
         everyone = (await daemon.tool("relay_agents")).text

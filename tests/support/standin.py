@@ -135,6 +135,10 @@ class StandIn(ABC):
     def is_main(self, headers: Mapping[str, str], body: dict[str, Any]) -> bool:
         """Whether a request belongs to the conversation rather than to an errand."""
 
+    def is_scripted(self, headers: Mapping[str, str], body: dict[str, Any]) -> bool:
+        """Whether the texts decide the answer: in the conversation, and where else it matters."""
+        return self.is_main(headers, body)
+
     @abstractmethod
     def conversation(self, body: dict[str, Any]) -> Conversation:
         """What happened since the last final answer."""
@@ -163,7 +167,7 @@ class StandIn(ABC):
         with self._changed:
             if main and self._queued:
                 step = self._queued.pop(0)
-            elif main:
+            elif self.is_scripted(headers, body):
                 step = next_step(self.conversation(body), self.on_message)
             else:
                 step = Step(Say("A title"))

@@ -31,7 +31,7 @@ class StandInAnthropic(StandIn):
     def conversation(self, body: dict[str, Any]) -> Conversation:
         messages = body.get("messages", [])
         start = max((at + 1 for at, each in enumerate(messages) if _ends_turn(each)), default=0)
-        recent = messages[start:]
+        recent = [*_said_after_breaking_off(messages[start - 1 : start]), *messages[start:]]
         calls = sum(block.get("type") == "tool_use" for each in recent for block in _blocks(each))
         return Conversation(list(_from_people(recent)), calls, list(_outputs(recent)))
 
@@ -89,6 +89,13 @@ def _ends_turn(message: dict[str, Any]) -> bool:
     if message.get("role") == "assistant":
         return "tool_use" not in kinds
     return any(block.get("text", "").startswith(INTERRUPTED) for block in _blocks(message))
+
+
+def _said_after_breaking_off(message: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What 2.1.197 has in one message with the word that the turn before was broken off."""
+    blocks = _blocks(message[0]) if message and message[0].get("role") == "user" else []
+    at = [n for n, each in enumerate(blocks) if each.get("text", "").startswith(INTERRUPTED)]
+    return [{"role": "user", "content": blocks[at[-1] + 1 :]}] if at else []
 
 
 def _from_people(messages: list[dict[str, Any]]) -> Iterator[str]:

@@ -34,8 +34,10 @@ class StandInOpenAI(StandIn):
         return path.endswith("/responses")
 
     def is_main(self, headers: Mapping[str, str], body: dict[str, Any]) -> bool:
-        metadata = json.loads(headers.get("x-codex-turn-metadata", "{}"))
-        return bool(metadata.get("thread_source", "user") == "user")
+        return _thread_source(headers) == "user"
+
+    def is_scripted(self, headers: Mapping[str, str], body: dict[str, Any]) -> bool:
+        return _thread_source(headers) in {"user", "subagent"}
 
     def conversation(self, body: dict[str, Any]) -> Conversation:
         items = _items(body)
@@ -83,6 +85,11 @@ class StandInOpenAI(StandIn):
         content = [{"type": "output_text", "text": say.text, "annotations": []}]
         done = {**item, "status": "completed", "content": content}
         yield {"type": "response.output_item.done", "output_index": 0, "item": done}
+
+
+def _thread_source(headers: Mapping[str, str]) -> str:
+    metadata = json.loads(headers.get("x-codex-turn-metadata", "{}"))
+    return str(metadata.get("thread_source", "user"))
 
 
 def _items(body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,16 +12,20 @@ class StandInAdapter(AdapterDefaults):
 
     def __init__(self, port: SessionPort) -> None:
         self._port = port
+        self._record = port.cwd / f"record-of-{port.key}.log"
 
     async def run(self) -> None:
         """The conversation is known from the start."""
         self._port.opened(f"stand-in-{self._port.key}", cwd=self._port.cwd)
+        self._port.records(self._record)
         self._port.reachable(Reachability.PUSH)
         self._port.status(AgentStatus.IDLE)
         await asyncio.Event().wait()
 
     async def push(self, delivery: Delivery) -> Outcome:
-        """Taken and seen."""
+        """Taken and seen, and written down."""
+        with self._record.open("a", encoding="utf-8") as record:
+            record.write(f"{delivery.text}\n")
         self._port.proved(delivery.id, via="stand-in")
         return Outcome.HANDED
 
