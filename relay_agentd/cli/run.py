@@ -1,13 +1,17 @@
 """`run`: a provider in this terminal or in the background, on the relay."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from relay_agentd.cli import machine
 from relay_agentd.errors import FolderMissing
 from relay_server.wire import ApprovalMode
+
+if TYPE_CHECKING:
+    from relay_agentd.autostart import Machine
 
 
 @click.command("run", short_help="Run Claude Code or Codex, here or in the background.")
@@ -31,6 +35,11 @@ from relay_server.wire import ApprovalMode
 @click.option("--background", is_flag=True, help="Without a terminal: the daemon keeps it running.")
 @click.option("--prompt", metavar="TEXT", help="What it begins with (only in the background).")
 @click.option("--json", "as_json", is_flag=True, help="Print what was started in the background.")
+@click.option(
+    "--thread",
+    type=click.Choice(["start", "auto"]),
+    help="Codex: a new conversation, or the folder's latest if nobody writes it (start).",
+)
 @click.option("--no-autostart", is_flag=True, help="Do not start a relay or daemon.")
 @click.argument("provider")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS]...")
@@ -58,6 +67,7 @@ def run_command(
     relay-agentd run claude
     relay-agentd run --label backend --cap review codex
     relay-agentd run --approval read-only claude -- --resume
+    relay-agentd run --thread auto codex
     relay-agentd run --background --prompt "watch the build" --cwd ~/shop codex
     """
     from relay_agentd.launch import Launch, run_session
@@ -82,10 +92,19 @@ def run_command(
             provider=provider,
             arguments=arguments,
             cwd=cwd or _current_folder(),
-            machine=machine.here(_options(description)),
+            machine=_with_thread(machine.here(_options(description)), description["thread"]),
             autostart=not no_autostart,
         )
     )
+
+
+def _with_thread(here: "Machine", thread: str | None) -> "Machine":
+    """The option wins over the variable."""
+    from relay_launchers.codex.threads import THREAD_VARIABLE
+
+    if thread is None:
+        return here
+    return replace(here, environment={**here.environment, THREAD_VARIABLE: thread})
 
 
 def _current_folder() -> Path:
