@@ -31,8 +31,8 @@ from relay_launchers.codex.background import attach_command, parse_background
 from relay_launchers.codex.find import find_codex
 from relay_launchers.codex.policy import MODES, POLICY_FILE, PROFILE, SessionPolicy
 from relay_launchers.codex.rollout import read_rollout
-from relay_launchers.codex.tools import gate_servers, has_allowing_rules
 from relay_launchers.codex.threads import with_thread
+from relay_launchers.codex.tools import gate_servers, has_allowing_rules
 from relay_launchers.environment import session_environment, session_marks
 
 # Short, because a unix socket's path may have 107 bytes.
