@@ -3,6 +3,9 @@
 Owns the order of effects: a delivery is written down before it is pushed, and what became of it
 is written down before anybody is told. One task pushes and looks after deliveries; the adapter's
 reports and the doorbell come in between. Runs on the daemon's loop.
+
+How long a delivery has been where it is counts from when this courier learned of it, by a clock
+that never jumps: what is written down of it is for people.
 """
 
 import asyncio
@@ -14,8 +17,8 @@ from typing import Final
 
 from relay_agentd import delivery as rules
 from relay_agentd.adapters.base import Adapter, Delivery, Outcome
-from relay_agentd.clock import now
-from relay_agentd.delivery import DeliveryEvent, DeliveryState
+from relay_agentd.clock import monotonic, now
+from relay_agentd.delivery import DeliveryEvent, DeliveryState, OnTheWay
 from relay_agentd.store.mail import DeliveryRow, MailStore
 from relay_launchers.frame import frame_batch
 from relay_server.wire import Priority
@@ -67,6 +70,7 @@ class Courier:
         *,
         agent_id: Callable[[], str | None],
         receipts_changed: Callable[[], None],
+        relay_time: Callable[[], float] = now,
         first: FirstPrompt | None = None,
     ) -> None:
         self._key = session_key
@@ -74,12 +78,14 @@ class Courier:
         self._mail = mail
         self._agent_id = agent_id
         self._receipts_changed = receipts_changed
+        self._relay_time = relay_time
         self._first = first or FirstPrompt(lambda: None, proved=lambda: None)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._not_before = 0.0
         self._checks: dict[str, int] = {}
+        self._since: dict[str, tuple[DeliveryState, float]] = {}
         self._pushing: str | None = None
         self.resume()
 
@@ -147,7 +153,7 @@ class Courier:
 
     async def _offer(self) -> None:
         """Push what may be pushed now."""
-        while now() >= self._not_before and (
+        while monotonic() >= self._not_before and (
             row := self._cut_prompt() or self._cut(DeliveryState.OFFERED)
         ):
             # Whatever comes back, the row stays OFFERED until it is known.
@@ -159,7 +165,7 @@ class Courier:
                 self._pushing = None
                 self._idle.set()
             if outcome is Outcome.NOT_NOW:
-                self._not_before = now() + _NOT_READY_SECONDS
+                self._not_before = monotonic() + _NOT_READY_SECONDS
             # Its proof may have come first.
             current = self._mail.find_delivery(row.id) or row
             self._advance(current, _EVENTS[outcome], via="push")
@@ -178,7 +184,7 @@ class Courier:
         """Do what is due for deliveries that nothing was heard of."""
         for row in self._mail.open_deliveries(self._key):
             due = self._due(row)
-            if due is None or due > now():
+            if due is None or due > monotonic():
                 continue
             if row.state is DeliveryState.RUNG:
                 self._advance(row, DeliveryEvent.SILENT)
@@ -229,8 +235,12 @@ class Courier:
         agent_id = self._agent_id()
         if agent_id is None:
             return None
-        on_the_way = [row.on_the_way for row in self._mail.open_deliveries(self._key)]
-        ids = rules.next_batch(self._mail.waiting(self._key, now()), on_the_way, now())
+        on_the_way = [
+            OnTheWay(row.state, row.priority is Priority.URGENT, self._in_state_since(row))
+            for row in self._mail.open_deliveries(self._key)
+        ]
+        waiting = self._mail.waiting(self._key, self._relay_time())
+        ids = rules.next_batch(waiting, on_the_way, monotonic())
         if not ids:
             return None
         messages = self._mail.messages(self._key, ids)
@@ -282,15 +292,23 @@ class Courier:
         )
 
     def _due(self, row: DeliveryRow) -> float | None:
-        return rules.check_at(row.state, row.since, self._checks.get(row.id, 0))
+        return rules.check_at(row.state, self._in_state_since(row), self._checks.get(row.id, 0))
+
+    def _in_state_since(self, row: DeliveryRow) -> float:
+        state, since = self._since.get(row.id, (None, 0.0))
+        if state is not row.state:
+            since = monotonic()
+            self._since[row.id] = (row.state, since)
+        return since
 
     def _pause(self) -> float | None:
         """Seconds until something is due; None when only an event can change anything."""
-        due = [self._due(row) for row in self._mail.open_deliveries(self._key)]
-        times = [time for time in due if time is not None]
-        if self._not_before > now():
+        rows = self._mail.open_deliveries(self._key)
+        self._since = {row.id: self._since[row.id] for row in rows if row.id in self._since}
+        times = [time for row in rows if (time := self._due(row)) is not None]
+        if self._not_before > monotonic():
             times.append(self._not_before)
-        return max(0.0, min(times) - now()) if times else None
+        return max(0.0, min(times) - monotonic()) if times else None
 
 
 def _for_adapter(row: DeliveryRow) -> Delivery:

@@ -25,9 +25,10 @@ from relay_agentd.clock import now
 from relay_agentd.commands import Commands
 from relay_agentd.control import ControlServer
 from relay_agentd.errors import AlreadyRunning, StoreUnusable
-from relay_agentd.identity import host_name
 from relay_agentd.launch_rules import LaunchDefaults
 from relay_agentd.log import log_to
+from relay_agentd.machine_name import settle_machine_name
+from relay_agentd.neighbours import LocalAgents
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.plain_codex import PlainCodex
@@ -54,9 +55,10 @@ def run_daemon(settings: Settings, paths: Paths) -> int:
         make_private(folder)
     with _only_one(paths.lock_file):
         log_to(paths.daemon_log)
+        is_new = not paths.database.exists()
         store = Store(paths.database)
         try:
-            asyncio.run(_serve(settings, paths, store))
+            asyncio.run(_serve(settings, paths, store, is_new=is_new))
         except Exception:
             log.exception("the daemon failed")
             raise
@@ -66,16 +68,18 @@ def run_daemon(settings: Settings, paths: Paths) -> int:
     return 0
 
 
-async def _serve(settings: Settings, paths: Paths, store: Store) -> None:
+async def _serve(settings: Settings, paths: Paths, store: Store, *, is_new: bool) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopping.set)
     store.sessions.prune(now() - _REMEMBERED_SECONDS)
     store.mail.prune(now() - _REMEMBERED_SECONDS)
+    store.outbox.prune(now() - _REMEMBERED_SECONDS)
     store.commands.prune(now() - _REMEMBERED_SECONDS)
     async with AsyncRelayClient(settings.url, settings.token) as client:
-        daemon = _Daemon(settings, paths, store, client)
+        name = await settle_machine_name(paths.machine_file, client, is_new=is_new)
+        daemon = _Daemon(settings, name, paths, store, client)
         await daemon.supervisor.start()
         await daemon.control.start(paths.control_socket)
         log.info("serving, pid %d, relay %s", os.getpid(), settings.url)
@@ -94,10 +98,15 @@ class _Daemon:
     """The parts, wired."""
 
     def __init__(
-        self, settings: Settings, paths: Paths, store: Store, client: AsyncRelayClient
+        self,
+        settings: Settings,
+        machine_id: str,
+        paths: Paths,
+        store: Store,
+        client: AsyncRelayClient,
     ) -> None:
         self._settings = settings
-        self._machine_id = host_name()
+        self._machine_id = machine_id
         self.link = RelayLink(
             client,
             store.mail,
@@ -116,7 +125,8 @@ class _Daemon:
             LaunchDefaults(roots=settings.launch_roots, settings=settings),
         )
         self.supervisor.on_command = self.commands.commanded
-        self.outbox = Outbox(client, store.outbox)
+        neighbours = LocalAgents(self.supervisor, self.link)
+        self.outbox = Outbox(client, store.outbox, neighbours=neighbours)
         plain_codex = PlainCodex(self.supervisor, paths, settings.rig)
         self._backend = SessionBackend(
             self.supervisor, self.outbox, store.mail, client, self.link, plain_codex

@@ -136,7 +136,8 @@ class OnTheWay:
 def next_batch(
     waiting: Sequence[Waiting], on_the_way: Sequence[OnTheWay], now: float
 ) -> tuple[int, ...]:
-    """Which messages to offer now, in order; none when it is not their turn."""
+    """Which messages to offer now; none when it is not their turn. `waiting` and the answer are
+    in the order of arrival."""
     blocking = [one for one in on_the_way if now - one.since < _BLOCKING_SECONDS]
     urgent = [mail for mail in waiting if mail.priority == Priority.URGENT]
     if urgent:
@@ -147,7 +148,7 @@ def next_batch(
 def _fitting(waiting: Sequence[Waiting]) -> tuple[int, ...]:
     chosen: list[int] = []
     size = 0
-    for mail in sorted(waiting, key=lambda one: one.message_id)[:LARGEST_BATCH]:
+    for mail in waiting[:LARGEST_BATCH]:
         size += mail.size
         if chosen and size > LARGEST_TEXT:
             break

@@ -8,6 +8,7 @@
     ├── AlreadyRunning      another daemon holds this state folder    exit 4
     ├── RelayUnreachable    no answer from the relay                  exit 3
     ├── RelayRefused        the relay answered with a problem         exit 4
+    ├── OutboxFull          too many messages wait for the relay      exit 3
     ├── DaemonUnreachable   nobody listens on the control socket      exit 3
     └── ControlRefused      the daemon answered with an error         exit 4
 
@@ -88,6 +89,15 @@ class RelayRefused(AgentdError):
     def may_pass(self) -> bool:
         """Is the same call worth another try later, unchanged?"""
         return self.status == 429 or self.status >= 500
+
+
+class OutboxFull(AgentdError):
+    """The relay is away, and as many messages wait for it as are kept."""
+
+    exit_status = 3
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} messages wait for the relay already, so this one was not taken")
 
 
 class DaemonUnreachable(AgentdError):

@@ -1,8 +1,11 @@
-"""Who a session is on the relay. Pure, but for looking for a `.git` above a folder."""
+"""Who this machine and its sessions are on the relay. Pure, but for the machine's own name, which
+is kept in a file, and for looking for a `.git` above a folder."""
 
 import hashlib
 import re
+import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +21,28 @@ def agent_id(*, host: str, rig: str, project: str, provider_session_id: str) -> 
 
 
 def host_name() -> str:
-    """This machine's short name; also its id at the relay."""
+    """This machine's short name."""
     return _folded(socket.gethostname().partition(".")[0])
+
+
+def kept_machine_id(file: Path) -> str | None:
+    """What this machine is called at the relay and in its agents' ids, if that was settled."""
+    with suppress(OSError, UnicodeDecodeError):
+        kept = file.read_text(encoding="utf-8").strip()
+        return kept if kept == _folded(kept) else None
+    return None
+
+
+def keep_machine_id(file: Path, name: str) -> None:
+    """Settle it for ever: DHCP may call the machine something else tomorrow."""
+    draft = file.with_suffix(".new")
+    draft.write_text(f"{name}\n", encoding="utf-8")
+    draft.replace(file)
+
+
+def another_name(host: str) -> str:
+    """For a machine whose host name another one has at the relay."""
+    return f"{host}-{secrets.token_hex(2)}"
 
 
 def project_name(cwd: Path) -> str:

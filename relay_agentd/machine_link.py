@@ -17,7 +17,7 @@ from typing import Any
 from relay_agentd import relay_calls
 from relay_agentd.autostart import DAEMON, Machine, ensure_daemon, started
 from relay_agentd.control_client import ControlClient
-from relay_agentd.errors import AgentdError, DaemonUnreachable, RelayRefused
+from relay_agentd.errors import AgentdError, DaemonUnreachable, RelayRefused, RelayUnreachable
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import terminate
 from relay_agentd.relay_client import RelayClient
@@ -38,6 +38,18 @@ class Restart(StrEnum):
     """A service manager's, or one in the foreground."""
 
 
+class LinkFailed(AgentdError):
+    """Nobody answers where the code says that the relay is."""
+
+    exit_status = 3
+
+
+class LinkRefused(AgentdError):
+    """The relay does not take the token of the code."""
+
+    exit_status = 4
+
+
 class EnvFileUnusable(AgentdError):
     """The env file cannot be read or written."""
 
@@ -47,10 +59,16 @@ class EnvFileUnusable(AgentdError):
 def try_link(url: str, token: str) -> str:
     """The version of the relay there, which takes that token.
 
-    Raises: RelayUnreachable, RelayRefused.
+    Raises: LinkFailed, RelayUnreachable, RelayRefused.
     """
     with RelayClient(url, token or None) as client:
-        health: dict[str, Any] = client.request(relay_calls.health())
+        try:
+            health: dict[str, Any] = client.request(relay_calls.health())
+        except RelayUnreachable as error:
+            raise LinkFailed(
+                f"{error}. Is the relay running there, and does this machine reach that address"
+                " (VPN, firewall)? `relay-server invite --url URL` prints a code with another one"
+            ) from error
         try:
             # Its health is anybody's to see, an agent is not.
             client.request(relay_calls.agent(OPERATOR))
@@ -59,7 +77,7 @@ def try_link(url: str, token: str) -> str:
                 raise
             detail = f"the relay at {url} does not take the token of this code (any more):"
             detail += " ask for a new one, `relay-server invite` prints it"
-            raise RelayRefused("join_refused", 401, {"detail": detail}) from error
+            raise LinkRefused(detail) from error
     return str(health.get("version", "?"))
 
 

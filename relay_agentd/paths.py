@@ -71,6 +71,11 @@ class Paths:
         return self.state / "agentd.lock"
 
     @property
+    def machine_file(self) -> Path:
+        """What this machine is called at the relay."""
+        return self.state / "machine"
+
+    @property
     def logs(self) -> Path:
         """Log files, rotated."""
         return self.state / "logs"

@@ -45,6 +45,11 @@ def put_machine(machine: str, fields: Fields) -> Call:
     return Call(method="PUT", path=f"/api/machines/{_segment(machine)}", body=fields)
 
 
+def machine(machine_id: str) -> Call:
+    """One machine."""
+    return Call(method="GET", path=f"/api/machines/{_segment(machine_id)}")
+
+
 # --- agents ---
 
 

@@ -7,12 +7,14 @@ object, by its code). Neither retries: who calls knows whether a call may be rep
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from relay_agentd import __version__
+from relay_agentd.clock import boottime, now
 from relay_agentd.errors import RelayRefused, RelayUnreachable
 from relay_agentd.relay_calls import Call
 from relay_agentd.relay_url import is_local
@@ -20,8 +22,9 @@ from relay_agentd.sse import EventParser, ServerEvent
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 15.0
-# The relay sends a comment on an open stream every 15 s: two may get lost.
-STREAM_SILENCE_SECONDS = 40.0
+# The relay sends a comment on an open stream every 15 s. A stream whose machine or network went
+# away looks alive for ever; opening another one for a comment that is only late costs nothing.
+STREAM_SILENCE_SECONDS = 22.5
 
 
 class RelayClient:
@@ -84,18 +87,28 @@ class AsyncRelayClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers=_headers(token),
-            trust_env=_trusts_environment(url),
-            transport=transport,
-        )
+        self._token = token
+        self._transport = transport
+        self._http = self._new_client()
+        self._relay_ahead: float | None = None
+        """The relay's clock minus ours that never jumps."""
 
     async def request(self, call: Call) -> Any:
         """Carry out one call and return its JSON. Raises: RelayUnreachable, RelayRefused."""
         with _reaching(self.url):
             response = await self._http.request(**_arguments(call, ANSWER_SECONDS + call.wait))
+        self._read_clock(response)
         return _content(response, self.url)
+
+    def relay_time(self) -> float:
+        """What time it is at the relay: whatever the relay gives a date to expires by its clock,
+        be ours right or wrong. Until it has answered once, ours is as good a guess as any."""
+        return now() if self._relay_ahead is None else boottime() + self._relay_ahead
+
+    async def renew(self) -> None:
+        """Give up all connections: after a time of which nobody knows what became of them."""
+        old, self._http = self._http, self._new_client()
+        await old.aclose()
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[ServerEvent]]:
@@ -114,6 +127,21 @@ class AsyncRelayClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers=_headers(self._token),
+            trust_env=_trusts_environment(self.url),
+            transport=self._transport,
+        )
+
+    def _read_clock(self, response: httpx.Response) -> None:
+        try:
+            told = parsedate_to_datetime(response.headers.get("Date", ""))
+        except ValueError:
+            return
+        self._relay_ahead = told.timestamp() - boottime()
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,7 +199,9 @@ def _content(response: httpx.Response, url: str) -> Any:
     if response.is_success and isinstance(content, Mapping):
         return content
     if isinstance(content, Mapping) and "code" in content:
-        raise RelayRefused(str(content["code"]), response.status_code, content)
+        retry_after = response.headers.get("Retry-After", "")
+        wait = {"retryAfterSeconds": int(retry_after)} if retry_after.isdecimal() else {}
+        raise RelayRefused(str(content["code"]), response.status_code, {**content, **wait})
     detail = f"{url} answered {response.status_code} and not as a relay does"
     raise RelayRefused("not_a_relay", response.status_code, {"detail": detail})
 

@@ -3,6 +3,7 @@
     stream   brings mail and changes (`relay_stream`)
     report   registrations, statuses, receipts, the stream's set: whatever is due, in that order
     beat     one heartbeat for the whole machine
+    sleep    after a suspend of the machine all connections are made anew
 
 Owns which agents are on the link and what the relay has to be told of them; receipts wait in the
 store, so that they outlive the daemon. Nothing is reported from anywhere else, so what happens
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 from relay_agentd import relay_calls as calls
 from relay_agentd.backoff import Backoff
+from relay_agentd.clock import boottime, monotonic
 from relay_agentd.delivery import MailState
 from relay_agentd.errors import RelayRefused, RelayUnreachable
 from relay_agentd.relay_client import AsyncRelayClient
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # What happens together is reported together: a delivery of many messages is one call.
 _COALESCE_SECONDS: Final = 0.02
+_SLEEP_CHECK_SECONDS: Final = 2.0
+_SLEPT_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -86,6 +90,7 @@ class RelayLink:
             tasks.create_task(self._stream.run(listener), name="relay stream")
             tasks.create_task(self._report(), name="relay reporter")
             tasks.create_task(self._beat(), name="relay heartbeat")
+            tasks.create_task(self._watch_sleep(), name="relay after sleep")
 
     # --- what the supervisor says; all of it returns at once ---
 
@@ -144,6 +149,10 @@ class RelayLink:
     def problem(self) -> str | None:
         """Why there is no connection."""
         return self._stream.problem
+
+    def relay_time(self) -> float:
+        """What time it is at the relay, whatever this machine's clock says."""
+        return self._client.relay_time()
 
     def has(self, agent_id: str) -> bool:
         """Is this agent one of this machine's?"""
@@ -209,6 +218,17 @@ class RelayLink:
                 delay = backoff.next_delay(random.random())  # noqa: S311 - jitter
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._retry.wait(), delay)
+
+    async def _watch_sleep(self) -> None:
+        """A machine that was suspended has connections that look alive and are dead."""
+        asleep = boottime() - monotonic()
+        while True:
+            await asyncio.sleep(_SLEEP_CHECK_SECONDS)
+            before, asleep = asleep, boottime() - monotonic()
+            if asleep - before > _SLEPT_SECONDS:
+                log.info("the machine was suspended for %.0f s: connecting again", asleep - before)
+                await self._client.renew()
+                self._retry.set()
 
     async def _beat(self) -> None:
         while True:

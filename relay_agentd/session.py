@@ -105,6 +105,7 @@ class Session:
             self._machine.store.mail,
             agent_id=lambda: self.row.agent_id,
             receipts_changed=self._machine.link.receipts_changed,
+            relay_time=self._machine.link.relay_time,
             first=FirstPrompt(lambda: self.row.prompt, proved=lambda: self.change(prompt=None)),
         )
         self._start(self._keep_running(self.adapter.run), "adapter")

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from relay_agentd import relay_calls as calls
-from relay_agentd.clock import now
 from relay_agentd.errors import ControlRefused, RelayRefused, RelayUnreachable
 from relay_agentd.outbox import Outbox
 from relay_agentd.plain_codex import TOOLS_PREFIX, PlainCodex, conversations_of
@@ -60,23 +59,26 @@ class SessionBackend:
     async def submit(
         self, session_key: str, message: Mapping[str, Any], *, key: str
     ) -> Message | None:
-        """Send as the session's agent; None: queued. Raises: RelayRefused."""
-        sender = {**message, "from": self.agent_id(session_key)}
-        return await self._outbox.submit(sender, idempotency_key=key)
+        """Send as the session's agent; None: queued. Raises: RelayRefused, OutboxFull."""
+        agent_id = self.agent_id(session_key) or ""
+        said = self._addressed(agent_id, {**message, "from": agent_id})
+        return await self._outbox.submit(said, idempotency_key=key)
 
     async def claim(self, session_key: str, message_id: int, *, key: str) -> Message:
         """Claim a message; claiming again renews. Raises: RelayRefused, RelayUnreachable."""
         del key
         agent_id = self.agent_id(session_key) or ""
-        return await self._object(calls.claim(message_id, agent_id, instance=session_key))
+        number = self._number_at_relay(agent_id, message_id)
+        return await self._object(calls.claim(number, agent_id, instance=session_key))
 
     async def complete(
         self, session_key: str, message_id: int, result: str | None, *, key: str
     ) -> Message:
         """Complete a claimed message. Raises: RelayRefused, RelayUnreachable."""
         agent_id = self.agent_id(session_key) or ""
+        number = self._number_at_relay(agent_id, message_id)
         call = calls.complete(
-            message_id, agent_id, result=result, instance=session_key, idempotency_key=key
+            number, agent_id, result=result, instance=session_key, idempotency_key=key
         )
         return await self._object(call)
 
@@ -119,14 +121,42 @@ class SessionBackend:
 
     def take_mail(self, session_key: str, limit: int, *, key: str) -> Mail:
         """What waits, oldest first; it counts as read from now on."""
-        messages = self._mail.take(session_key, limit, key, now())
+        messages = self._mail.take(session_key, limit, key, self._link.relay_time())
         self._link.receipts_changed()
         return Mail(
             messages=messages,
-            left=len(self._mail.waiting(session_key, now())),
+            left=len(self._mail.waiting(session_key, self._link.relay_time())),
             on_the_way=self._mail.on_the_way(session_key),
         )
+
+    def _addressed(self, agent_id: str, message: Message) -> Message:
+        """A reply knows whom it is for without the relay, as far as this machine does."""
+        number = message.get("replyTo")
+        if number is None or "to" in message:
+            return message
+        found = self._mail.find(agent_id, number)
+        if found is None and number < 0:
+            raise _no_such_message(number)
+        # What came from elsewhere may have a sender that only the relay can answer.
+        if found is None or not (number < 0 or self._link.has(str(found[0]["from"]))):
+            return message
+        return {**message, "to": found[0]["from"]}
+
+    def _number_at_relay(self, agent_id: str, number: int) -> int:
+        """What the relay calls a message. Raises: RelayUnreachable, RelayRefused."""
+        if number > 0:
+            return number
+        found = self._mail.find(agent_id, number)
+        if found is None:
+            raise _no_such_message(number)
+        if found[1] is None:
+            raise RelayUnreachable(self._client.url, f"it does not have message {number} yet")
+        return found[1]
 
     async def _object(self, call: calls.Call) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = await self._client.request(call)
         return answer
+
+
+def _no_such_message(number: int) -> RelayRefused:
+    return RelayRefused("message_not_found", 404, {"detail": f"there is no message {number}"})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-from relay_agentd.errors import RelayRefused, RelayUnreachable
+from relay_agentd.errors import OutboxFull, RelayRefused, RelayUnreachable
 from relay_agentd.tool_arguments import Arguments, BadArgument
 from relay_agentd.tool_specs import TASK_STATUSES
 from relay_launchers.frame import frame_batch, task_of
@@ -59,7 +59,8 @@ class ToolBackend(Protocol):
     ) -> Message | None:
         """POST /api/messages with `from` the session's agent, by way of the durable outbox: on
         disk before anything is sent. Waits some seconds for the relay. None: it is queued and
-        goes out later. Raises: RelayRefused, and then it has left the outbox."""
+        goes out later. An `id` below zero: agents of this machine have it, the relay gets it
+        later. Raises: RelayRefused, and then it has left the outbox; OutboxFull."""
 
     async def claim(self, session_key: str, message_id: int, *, key: str) -> Message:
         """POST /api/messages/{id}/claim; again is harmless.
@@ -123,14 +124,22 @@ async def call_tool(
         return ToolResult(await tool(call))
     except BadArgument as error:
         return ToolResult(str(error), is_error=True)
-    except RelayUnreachable:
-        return ToolResult(
-            "The relay cannot be reached now, and nothing was changed. Try again later "
-            "(relay_send and relay_reply work meanwhile: they wait for it).",
-            is_error=True,
-        )
+    except (RelayUnreachable, OutboxFull) as error:
+        return ToolResult(_without_relay(error), is_error=True)
     except RelayRefused as refusal:
         return ToolResult(_explain(refusal, arguments), is_error=True)
+
+
+def _without_relay(error: RelayUnreachable | OutboxFull) -> str:
+    if isinstance(error, OutboxFull):
+        return (
+            f"Not sent: {error}. The relay has been away for long: go on without it, and tell "
+            "your user that `relay-agentd doctor` says how to mend that."
+        )
+    return (
+        "The relay cannot be reached now, and nothing was changed. Try again later "
+        "(relay_send and relay_reply work meanwhile: they wait for it)."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +179,8 @@ async def _sent_text(call: _Call, sent: Message | None) -> str:
             "Queued: the relay cannot be reached now. It will be sent by itself when the relay "
             "is back; do not send it again."
         )
+    if sent["id"] < 0:
+        return _local_text(sent)
     what = f"message {sent['id']} to {sent['to']}"
     if sent.get("held"):
         return (
@@ -177,6 +188,19 @@ async def _sent_text(call: _Call, sent: Message | None) -> str:
             "too many messages). Do not send it again; go on with something else."
         )
     return f"Sent as {what}{await _receivers(call, sent)}"
+
+
+def _local_text(sent: Message) -> str:
+    """The relay is away, and agents of this machine have it already."""
+    target = str(sent["to"])
+    if ":" in target or target == "broadcast":
+        who = f"{sent['recipients']} of {target} on this machine; others get it"
+    else:
+        who = f"{target} on this machine; the relay gets it"
+    return (
+        f"Delivered as message {sent['id']} to {who} when the relay, which cannot be reached now, "
+        "is back. Do not send it again."
+    )
 
 
 async def _receivers(call: _Call, sent: Message) -> str:
@@ -316,7 +340,7 @@ def _explain(refusal: RelayRefused, arguments: Mapping[str, Any]) -> str:
     problem, task_id = refusal.problem, arguments.get("task_id")
     what = f"Message {arguments.get('message_id')}" if task_id is None else f"Task {task_id}"
     suggestions = ", ".join(str(name) for name in problem.get("suggestions") or ())
-    retry = problem.get("retryAfter") or problem.get("retryAfterSeconds")
+    retry = problem.get("retryAfterSeconds")
     sentences = {
         "agent_not_found": f"No agent {arguments.get('to')} on the relay. "
         + (f"Did you mean {suggestions}?" if suggestions else "relay_agents lists all."),

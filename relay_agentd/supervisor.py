@@ -3,10 +3,10 @@
 A session begins with a launcher's `session.open` and ends with the first sign of its end: the
 launcher's word, or the death of launcher, provider or helper, in whatever order. One in the
 background begins with `session.start` and ends when somebody stops it; what is in between is
-`background`'s. The end is the
-same for all: what we started is terminated, the agent goes offline, the folder goes, the row is
-closed; mail that is not in any context waits for a resume. A daemon that stops ends nothing; the
-next one takes over what lives and finishes what died. Runs on the daemon's loop.
+`background`'s. The end is the same for all: what we started is terminated, the agent goes offline,
+the folder goes, the row is closed; mail that is not in any context waits for a resume. A daemon
+that stops ends nothing; the next one takes over what lives and finishes what died. Runs on the
+daemon's loop.
 """
 
 import asyncio
@@ -261,12 +261,11 @@ class Supervisor:
         """A message for one of our agents."""
         mail = self._machine.store.mail
         session = self._session_of(agent_id)
-        if mail.receive(agent_id, message, session.key if session else None, now()):
-            if session is not None:
-                session.mail_arrived()
-        else:
+        if not mail.receive(agent_id, message, session.key if session else None, now()):
             mail.report_again(agent_id, int(message["id"]))
             self._machine.link.receipts_changed()
+        if session is not None:
+            session.mail_arrived()  # here already: taken for expired by a clock that was wrong?
 
     def agent_changed(self, agent_id: str, agent: Mapping[str, Any]) -> None:
         """Somebody changed one of our agents."""

@@ -11,8 +11,9 @@ from typing import Any
 from relay_agentd.tool_specs import MAX_INBOX, TOOLS
 from relay_server.wire import MAX_BODY_BYTES
 
-# A number as the model may have read it: 42, "42", "msg:42", "[msg:42]", "task 42".
-_NUMBER = re.compile(r"\[?(?:msg|task)?[:# ]*([0-9]{1,18})\]?", re.IGNORECASE)
+# A number as the model may have read it: 42, "42", "msg:42", "[msg:42]", "task 42". Messages that
+# the relay does not know yet have one below zero.
+_NUMBER = re.compile(r"\[?(?:msg|task)?[:# ]*(-?[0-9]{1,18})\]?", re.IGNORECASE)
 
 
 class BadArgument(Exception):
@@ -61,11 +62,17 @@ class Arguments:
 
     def message_id(self) -> int:
         """Raises: BadArgument."""
-        return self._number("message_id", "must be the number N of a message [msg:N].")
+        number = self._number("message_id")
+        if not number:
+            raise BadArgument("message_id must be the number N of a message [msg:N].")
+        return number
 
     def task_id(self) -> int:
         """Raises: BadArgument."""
-        return self._number("task_id", "must be the number of a task.")
+        number = self._number("task_id")
+        if number < 1:
+            raise BadArgument("task_id must be the number of a task.")
+        return number
 
     def is_about_task(self) -> bool:
         """Of a tool that takes either: is it a task? Raises: BadArgument."""
@@ -105,9 +112,8 @@ class Arguments:
             raise BadArgument(f"{name} must be one of {', '.join(words)}.")
         return value
 
-    def _number(self, name: str, wanted: str) -> int:
+    def _number(self, name: str) -> int:
+        """0 when it is none."""
         value = self.given.get(name)
         found = _NUMBER.fullmatch(str(value).strip())
-        if isinstance(value, bool) or found is None or int(found[1]) < 1:
-            raise BadArgument(f"{name} {wanted}")
-        return int(found[1])
+        return int(found[1]) if found and not isinstance(value, bool) else 0

@@ -136,6 +136,7 @@ class ClaudeQuestions:
 
     def turn_ended(self) -> None:
         """Only sub-agents in the background may still ask."""
+        self._tool_use_ids.clear()
         for question in list(self._open.values()):
             if question.agent_id is None:
                 self._settle(question)

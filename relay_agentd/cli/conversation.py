@@ -1,5 +1,6 @@
 """How messages look: a heading line and the body for a person, one tab-separated line in a pipe."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,14 +34,18 @@ def print_message(message: Message) -> None:
 
 
 def _print_for_a_person(message: Message) -> None:
-    heading = (
+    who = (
         click.style(f"#{message['id']}", fg="cyan", bold=True)
         + f"  {click.style(_sender(message), bold=True)}"
         + f" → {click.style(one_line(message['to']), bold=True)}"
-        + click.style(f"  {clock(message['createdAt'])}{_remarks(message)}", fg="bright_black")
+        + click.style(f"  {clock(message['createdAt'])}", fg="bright_black")
     )
-    click.echo(heading)
-    if message.get("subject"):
+    remarks = _remarks(message)
+    length = len(click.unstyle(who)) + len(remarks)
+    is_narrow = length > shutil.get_terminal_size().columns
+    click.echo(who + ("\n  " if is_narrow else "") + click.style(remarks, fg="bright_black"))
+    # A task's text begins with its title.
+    if message.get("subject") and message["body"].split("\n", 1)[0] != message["subject"]:
         click.echo(f"    {click.style(one_line(message['subject']), bold=True)}")
     for line in printable(message["body"]).splitlines():
         click.echo(f"    {line}")

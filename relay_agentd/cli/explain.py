@@ -59,6 +59,7 @@ def print_candidates(explanation: Mapping[str, Any]) -> None:
         _COLUMNS,
         [_row(candidate) for candidate in explanation["candidates"] if candidate["matched"]],
         styles={"STATUS": STATUS_STYLES, "RECEIPT": RECEIPT_STYLES},
+        keep={"WHY"},
         empty="No agent matches its target.",
     )
     if explanation.get("held"):

@@ -2,6 +2,7 @@
 
 import re
 
+from relay_agentd.cli.output import printable
 from relay_agentd.errors import (
     AgentdError,
     DaemonUnreachable,
@@ -13,15 +14,18 @@ from relay_agentd.relay_url import is_local
 
 
 def explain_failure(error: AgentdError) -> list[str]:
-    """The lines for stderr; the first names the problem."""
+    """The lines for stderr; the first names the problem. They may quote what others wrote."""
+    return [printable(re.sub(r"\[Errno -?\d+\] ", "", line)) for line in _lines(error)]
+
+
+def _lines(error: AgentdError) -> list[str]:
     if isinstance(error, SettingsInvalid):
         return list(error.problems)
     if isinstance(error, RelayRefused):
         return [_refusal(error)]
     if isinstance(error, RelayUnreachable):
-        reason = re.sub(r"\[Errno -?\d+\] ", "", str(error))
         mend = "Start it with `relay-agentd up`" if is_local(error.url) else "Start it there"
-        return [f"{reason}. {mend}, or set AGENT_RELAY_URL."]
+        return [f"{error}. {mend}, or set AGENT_RELAY_URL."]
     if isinstance(error, DaemonUnreachable):
         return [f"{error}. `relay-agentd up` starts it, and so does `relay-agentd run`."]
     return [str(error)]
@@ -46,6 +50,9 @@ _MENDED = {
     "agent_not_found": " `relay-agentd agents` lists who is there.",
     "approval_not_found": " `relay-agentd approvals` lists those that wait for an answer.",
     "task_not_found": " `relay-agentd tasks` lists those there are.",
+    "message_not_found": " (A task's number is not that of its message: `relay-agentd tasks`.)",
     "already_decided": "",
+    "already_claimed": "",
+    "not_owner": "",
 }
 """What helps against a refusal, by its code."""

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Timer
@@ -23,6 +23,8 @@ STATUS_STYLES = {"idle": "green", "busy": "yellow", "waiting": "magenta", "offli
 
 _SLOW_SECONDS: Final = 1.0
 _GAP: Final = 2
+_LEAST: Final = 24
+"""Of a column of words: narrower ones are hard to read."""
 _LONGEST_WORD: Final = 24
 """Of a path or an address, which may be folded: it is nothing to type."""
 
@@ -66,22 +68,27 @@ def print_table(
     rows: Iterable[Sequence[object]],
     *,
     styles: Mapping[str, Mapping[str, str]] | None = None,
+    keep: Collection[str] = (),
     empty: str,
 ) -> None:
-    """`rows` under `columns`; `styles` colours the values of a column. In a pipe: no heading, and
-    nothing for no rows, so that every line is a row."""
+    """`rows` under `columns`; `styles` colours the values of a column. In a window too narrow for
+    all of them the last columns are left out, those to `keep` after all others. In a pipe: no
+    heading, and nothing for no rows, so that every line is a row."""
     lines = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not is_terminal():
         for line in lines:
             click.echo("\t".join(one_line(cell) for cell in line))
     elif lines:
-        _print_rich_table(columns, lines, styles or {})
+        _print_rich_table(columns, lines, styles or {}, keep)
     else:
         click.echo(empty)
 
 
 def _print_rich_table(
-    columns: Sequence[str], lines: list[list[str]], styles: Mapping[str, Mapping[str, str]]
+    columns: Sequence[str],
+    lines: list[list[str]],
+    styles: Mapping[str, Mapping[str, str]],
+    keep: Collection[str],
 ) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -89,7 +96,7 @@ def _print_rich_table(
 
     console = Console(highlight=False)
     cells = [[one_line(cell) for cell in line] for line in lines]
-    shown, widths = _fit(columns, cells, console.width)
+    shown, widths = _fit(columns, cells, console.width, keep)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
     for index, width in zip(shown, widths, strict=True):
         table.add_column(columns[index], width=width, overflow="fold")
@@ -111,7 +118,9 @@ def _print_rich_table(
         click.secho(f"(a wider window or --json also shows {', '.join(hidden)})", dim=True)
 
 
-def _fit(columns: Sequence[str], cells: list[list[str]], width: int) -> tuple[list[int], list[int]]:
+def _fit(
+    columns: Sequence[str], cells: list[list[str]], width: int, keep: Collection[str]
+) -> tuple[list[int], list[int]]:
     """Which columns to show, and how wide each: empty ones go, then the last ones until the words
     of all others fit. Words, and with them ids, are never broken."""
     from rich.cells import cell_len
@@ -122,10 +131,14 @@ def _fit(columns: Sequence[str], cells: list[list[str]], width: int) -> tuple[li
         max(_least(word, cell_len(word)) for cell in text for word in cell.split() or [""])
         for text in texts
     ]
+    least = [
+        max(few, min(all_of_it, _LEAST)) for few, all_of_it in zip(least, natural, strict=True)
+    ]
     shown = [i for i in range(len(columns)) if i < 2 or any(texts[i][1:])]
     least[0] = natural[0]
     while len(shown) > 2 and sum(least[i] + _GAP for i in shown) - _GAP > width:
-        shown.pop()
+        last = [i for i in shown[1:] if columns[i] not in keep] or shown
+        shown.remove(last[-1])
     widths = [natural[i] for i in shown]
     while sum(widths) + _GAP * (len(shown) - 1) > width:
         slack = [have - least[i] for i, have in zip(shown, widths, strict=True)]

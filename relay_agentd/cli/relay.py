@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from relay_agentd.cli import machine
 from relay_agentd.errors import AgentdError, DaemonUnreachable, RelayRefused
-from relay_launchers.base import SESSION_VARIABLE
 
 if TYPE_CHECKING:  # httpx costs a tenth of a second that --help need not pay
     from relay_agentd.relay_client import RelayClient
@@ -46,6 +45,8 @@ def find_agent(client: "RelayClient", name: str) -> dict[str, Any]:
 
 def own_agent() -> str | None:
     """The agent of the session this command runs in; None outside of one. Raises: AgentdError."""
+    from relay_launchers.base import SESSION_VARIABLE
+
     key = os.environ.get(SESSION_VARIABLE)
     if not key:
         return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay_agentd.cli.output import print_json
+from relay_agentd.cli.output import print_json, progress
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import DaemonUnreachable
 from relay_agentd.session_environment import without_secrets
@@ -46,14 +46,15 @@ def run_background(
         "prompt": prompt,
         "environment": without_secrets(here.environment),
     }
-    ensure_running(here, may_start=may_start)
-    client = ControlClient(here.paths.control_socket)
-    try:
-        started = client.call("session.start", timeout=_START_SECONDS, **request)
-    except DaemonUnreachable:
-        # It died in between, perhaps after it began: under this key the session begins once.
+    with progress(f"starting {provider}"):
         ensure_running(here, may_start=may_start)
-        started = client.call("session.start", timeout=_START_SECONDS, **request)
+        client = ControlClient(here.paths.control_socket)
+        try:
+            started = client.call("session.start", timeout=_START_SECONDS, **request)
+        except DaemonUnreachable:
+            # It died in between, perhaps after it began: under this key the session begins once.
+            ensure_running(here, may_start=may_start)
+            started = client.call("session.start", timeout=_START_SECONDS, **request)
     if as_json:
         print_json(started)
     else:

@@ -35,6 +35,7 @@ def ps_command(as_json: bool) -> None:
         _COLUMNS,
         [_row(session) for session in answer["sessions"]],
         styles={"STATUS": STATUS_STYLES, "STATE": _STATE_STYLES},
+        keep={"LABEL", "PROBLEM"},
         empty="No session runs here. Start one: relay-agentd run claude",
     )
 

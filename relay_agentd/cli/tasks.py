@@ -109,7 +109,7 @@ def task_command(task_id: int, as_json: bool) -> None:
         for event in events:
             click.echo(f"{clock(event['at'])}  {_told(event)}")
     else:
-        click.echo("\t".join(one_line(str(cell)) for cell in _row(task)))
+        print_table(_COLUMNS, [_row(task)], empty="")
 
 
 def print_task(task: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The inbox and the deliveries cut from it. Each method is one transaction.
 
-A message's row is found by (agent, message): the relay may offer it again at any time.
+A message's row is found by (agent, message): the relay may offer it again at any time. Mail is
+kept in the order in which it came: numbers of ours and of the relay have none together.
 `session_key` says which session gets it: none while its agent has no session here.
 """
 
@@ -8,11 +9,11 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Final
 
-from relay_agentd.delivery import DeliveryState, MailState, OnTheWay, Waiting, mail_state
+from relay_agentd.delivery import DeliveryState, MailState, Waiting, mail_state
 from relay_agentd.store.database import Database
+from relay_agentd.store.exchange import came_back, insert_mail
 from relay_server.wire import Priority
 
 TAKEN_BY_TOOL: Final = "tool"
@@ -20,7 +21,10 @@ TAKEN_BY_TOOL: Final = "tool"
 
 _ENDED: Final = "('in_context', 'withdrawn')"
 # A receipt's order; what the relay knows already is not reported again.
-_UNREPORTED: Final = "state IN ('handed', 'in_context', 'read') AND state <> reported"
+# What the relay has not got yet has no receipts there.
+_UNREPORTED: Final = (
+    "state IN ('handed', 'in_context', 'read') AND state <> reported AND relay_id IS NOT NULL"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +39,6 @@ class DeliveryRow:
     state: DeliveryState
     since: float
 
-    @property
-    def on_the_way(self) -> OnTheWay:
-        """What the rules need to know of it."""
-        return OnTheWay(self.state, self.priority is Priority.URGENT, self.since)
-
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -47,6 +46,7 @@ class Receipt:
 
     agent_id: str
     message_id: int
+    """As the relay calls it."""
     state: MailState
     via: str | None
 
@@ -62,27 +62,24 @@ class MailStore:
     def receive(
         self, agent_id: str, message: Mapping[str, Any], session_key: str | None, now: float
     ) -> bool:
-        """Keep a message; False when it is here already."""
-        sql = """
-            INSERT INTO inbox (agent_id, message_id, session_key, message, priority, state,
-                               reported, received_at, expires_at)
-            VALUES (?, ?, ?, ?, ?, 'received', 'received', ?, ?)
-            ON CONFLICT (agent_id, message_id) DO NOTHING
-        """
-        priority = str(message.get("priority") or Priority.NORMAL.value)
-        expires_at = _seconds(message.get("expiresAt"))
-        values = (
-            *(agent_id, int(message["id"]), session_key, json.dumps(message), priority),
-            *(now, expires_at),
-        )
+        """Keep a message; False when it is here already, be it under a number of ours."""
         with self._database.write():
-            return self._database.run(sql, values) == 1
+            if came_back(self._database, agent_id, message):
+                return False
+            return insert_mail(
+                self._database,
+                agent_id,
+                message,
+                relay_id=int(message["id"]),
+                session_key=session_key,
+                now=now,
+            )
 
     def report_again(self, agent_id: str, message_id: int) -> None:
         """The relay offered what is here already: its answer to the receipt was lost."""
         with self._database.write():
             self._database.run(
-                "UPDATE inbox SET reported = 'received' WHERE agent_id = ? AND message_id = ?",
+                "UPDATE inbox SET reported = 'received' WHERE agent_id = ? AND relay_id = ?",
                 (agent_id, message_id),
             )
 
@@ -91,7 +88,7 @@ class MailStore:
         sql = """
             SELECT message_id, max(priority) AS priority, max(length(message)) AS size FROM inbox
             WHERE session_key = ? AND state = 'received' AND ifnull(expires_at, 1e18) > ?
-            GROUP BY message_id ORDER BY message_id
+            GROUP BY message_id ORDER BY min(arrival)
         """
         return [
             Waiting(found["message_id"], _priority(found["priority"]), found["size"])
@@ -102,9 +99,9 @@ class MailStore:
         """The waiting messages with these ids, oldest first, each once."""
         marks = ", ".join("?" * len(ids))
         sql = f"""
-            SELECT DISTINCT message_id, message FROM inbox
+            SELECT message_id, message FROM inbox
             WHERE session_key = ? AND message_id IN ({marks}) AND state = 'received'
-            ORDER BY message_id
+            ORDER BY arrival
         """  # noqa: S608 - question marks
         found = {
             row["message_id"]: json.loads(row["message"])
@@ -127,6 +124,13 @@ class MailStore:
         with self._database.write():
             self._database.run(sql, (TAKEN_BY_TOOL, key, session_key, *ids))
         return self._taken(key)
+
+    def find(self, agent_id: str, number: int) -> tuple[dict[str, Any], int | None] | None:
+        """A message that this agent got under this number, and what the relay calls it; None:
+        it got none."""
+        sql = "SELECT message, relay_id FROM inbox WHERE agent_id = ? AND message_id = ?"
+        rows = self._database.rows(sql, (agent_id, number))
+        return (json.loads(rows[0]["message"]), rows[0]["relay_id"]) if rows else None
 
     def mark_read(self, session_key: str) -> bool:
         """What is in a session's context counts as read; False when there was nothing to mark."""
@@ -212,7 +216,7 @@ class MailStore:
         """A session's deliveries that have not ended, oldest first."""
         sql = f"""
             SELECT * FROM delivery WHERE session_key = ? AND state NOT IN {_ENDED}
-            ORDER BY cut_at, rowid
+            ORDER BY rowid
         """  # noqa: S608 - a constant
         return [self._delivery(found) for found in self._database.rows(sql, (session_key,))]
 
@@ -226,17 +230,17 @@ class MailStore:
     def unreported(self, limit: int = 500) -> list[Receipt]:
         """What the relay has to be told."""
         sql = f"""
-            SELECT agent_id, message_id, state, via FROM inbox WHERE {_UNREPORTED}
-            ORDER BY agent_id, message_id LIMIT ?
+            SELECT agent_id, relay_id, state, via FROM inbox WHERE {_UNREPORTED}
+            ORDER BY agent_id, relay_id LIMIT ?
         """  # noqa: S608 - a constant
         return [
-            Receipt(found["agent_id"], found["message_id"], MailState(found["state"]), found["via"])
+            Receipt(found["agent_id"], found["relay_id"], MailState(found["state"]), found["via"])
             for found in self._database.rows(sql, (limit,))
         ]
 
     def reported(self, receipts: Sequence[Receipt]) -> None:
         """The relay knows these."""
-        sql = "UPDATE inbox SET reported = ? WHERE agent_id = ? AND message_id = ?"
+        sql = "UPDATE inbox SET reported = ? WHERE agent_id = ? AND relay_id = ?"
         with self._database.write():
             for receipt in receipts:
                 values = (receipt.state.value, receipt.agent_id, receipt.message_id)
@@ -244,11 +248,17 @@ class MailStore:
 
     def prune(self, before: float) -> None:
         """Forget what got through and was reported before that time."""
+        # What the relay refused is never reported; what the outbox still remembers for receivers
+        # here must be known as arrived.
         with self._database.write():
             self._database.run(
                 """
-                DELETE FROM inbox WHERE received_at < ? AND state = reported
-                    AND state IN ('in_context', 'read')
+                DELETE FROM inbox WHERE received_at < ? AND state IN ('in_context', 'read')
+                    AND (state = reported OR relay_id IS NULL)
+                    AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.message_id = inbox.relay_id
+                                    AND outbox.delivered = 0)
+                    AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.seq = -inbox.message_id
+                                    AND outbox.state = 'waiting')
                 """,
                 (before,),
             )
@@ -261,7 +271,7 @@ class MailStore:
             )
 
     def _taken(self, key: str) -> list[dict[str, Any]]:
-        sql = "SELECT message_id, message FROM inbox WHERE taken_by = ? ORDER BY message_id"
+        sql = "SELECT message_id, message FROM inbox WHERE taken_by = ? ORDER BY arrival"
         found = {
             row["message_id"]: json.loads(row["message"])
             for row in self._database.rows(sql, (key,))
@@ -269,7 +279,10 @@ class MailStore:
         return list(found.values())
 
     def _delivery(self, found: sqlite3.Row) -> DeliveryRow:
-        sql = "SELECT DISTINCT message_id FROM inbox WHERE delivery_id = ? ORDER BY message_id"
+        sql = """
+            SELECT message_id FROM inbox WHERE delivery_id = ?
+            GROUP BY message_id ORDER BY min(arrival)
+        """
         ids = tuple(row["message_id"] for row in self._database.rows(sql, (found["id"],)))
         return DeliveryRow(
             id=found["id"],
@@ -284,11 +297,3 @@ class MailStore:
 
 def _priority(text: str) -> Priority:
     return Priority(text) if text in list(Priority) else Priority.NORMAL
-
-
-def _seconds(time: object) -> float | None:
-    """A time of the API as seconds; None when it is none."""
-    try:
-        return datetime.fromisoformat(str(time)).timestamp() if time else None
-    except ValueError:
-        return None

@@ -113,4 +113,23 @@ _BACKGROUND: Final = (
     """,
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_INITIAL, _BACKGROUND)
+# Messages between agents of this machine while the relay is away. A message's `number` here is
+# `message_id`: the relay's, or minus its outbox row's `seq`; `relay_id` is the relay's, once known.
+# Rows of before carry no mark, so they are left to the relay.
+_NEIGHBOURS: Final = (
+    "ALTER TABLE outbox ADD COLUMN state TEXT NOT NULL DEFAULT 'waiting'",
+    "ALTER TABLE outbox ADD COLUMN sender TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE outbox ADD COLUMN message_id INTEGER",
+    "ALTER TABLE outbox ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0",
+    "UPDATE outbox SET sender = ifnull(json_extract(message, '$.from'), ''), delivered = 1",
+    "CREATE INDEX outbox_waiting ON outbox (seq) WHERE state = 'waiting'",
+    "CREATE INDEX outbox_known ON outbox (message_id) WHERE message_id IS NOT NULL",
+    "ALTER TABLE inbox ADD COLUMN relay_id INTEGER",
+    "ALTER TABLE inbox ADD COLUMN arrival INTEGER NOT NULL DEFAULT 0",
+    "UPDATE inbox SET relay_id = message_id, arrival = message_id",
+    "CREATE INDEX inbox_relay ON inbox (agent_id, relay_id)",
+    "CREATE INDEX inbox_arrival ON inbox (arrival)",
+    "CREATE INDEX inbox_local ON inbox (message_id) WHERE message_id < 0",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_INITIAL, _BACKGROUND, _NEIGHBOURS)

@@ -5,7 +5,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from scripts.testing import chromium, clis, environment
+from scripts.testing import chromium, clis, environment, iproute
 from scripts.testing.stages import Counts, Stages
 from scripts.testing.tools import PreparationError, say
 
@@ -37,8 +37,8 @@ def main() -> int:
 
 
 def _fetch_programs(venv: Path) -> None:
-    """Real providers and a browser. What stays missing, its tests report by name."""
-    for fetch in (partial(clis.fetch_all, venv), chromium.make_available):
+    """Real providers, a browser and `ip`. What stays missing, its tests report by name."""
+    for fetch in (partial(clis.fetch_all, venv), chromium.make_available, iproute.make_available):
         try:
             fetch()
         except PreparationError as failure:

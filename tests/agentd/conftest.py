@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -37,8 +38,9 @@ def processes() -> Iterator[Processes]:
 
 
 @pytest.fixture
-def bench(relay: RelayProcess, tmp_path: Path) -> Iterator[Bench]:
-    """A fresh machine; no host outlives it."""
-    made = Bench(relay.url, tmp_path)
-    yield made
-    end_all(MARKER, made.mark)
+def bench(relay: RelayProcess) -> Iterator[Bench]:
+    """A fresh machine; no host outlives it. Its folder's name is short: it holds sockets."""
+    with TemporaryDirectory(prefix="ar-") as folder:
+        made = Bench(relay.url, Path(folder).resolve())
+        yield made
+        end_all(MARKER, made.mark)

@@ -18,6 +18,7 @@ from relay_agentd.background import PATIENCE, Patience
 from relay_agentd.clock import monotonic
 from relay_agentd.commands import Commands
 from relay_agentd.launch_rules import LaunchDefaults
+from relay_agentd.neighbours import LocalAgents
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import ProcessId
@@ -25,6 +26,7 @@ from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_link import RelayLink
 from relay_agentd.relay_stream import LinkState
 from relay_agentd.session import Machine, Session
+from relay_agentd.session_backend import SessionBackend
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.settings import Settings
 from relay_agentd.store import Store
@@ -100,14 +102,15 @@ class DaemonParts:
         patience: Patience = PATIENCE,
         settings: Settings | None = None,
         machine: str = "box",
+        **others: MemorySession,
     ) -> None:
+        """`others`: further sessions, by the name of their provider."""
         self.url = url
         self.cwd = folder
         self.paths = Paths(folder / "c", folder / "d", folder / "s", folder / "r")
         make_private(self.paths.state)
         self.store = Store(self.paths.database)
         self.client = AsyncRelayClient(url)
-        self.outbox = Outbox(self.client, self.store.outbox)
         self.link = RelayLink(
             self.client,
             self.store.mail,
@@ -120,6 +123,7 @@ class DaemonParts:
         )
         self.desk = ApprovalDesk(self.client, self.link.has)
         transport = session.transport(needs_helper=needs_helper)
+        by_name = {name: other.transport() for name, other in others.items()}
         provider = hosts or HostProvider()
 
         def providers(_: str) -> HostProvider:
@@ -128,9 +132,14 @@ class DaemonParts:
         self.supervisor = Supervisor(
             Machine(machine, url, self.store, self.link, self.desk),
             self.paths,
-            transports=lambda _: transport,
+            transports=lambda name: by_name.get(name, transport),
             providers=providers,
             patience=patience,
+        )
+        neighbours = LocalAgents(self.supervisor, self.link)
+        self.outbox = Outbox(self.client, self.store.outbox, neighbours=neighbours)
+        self.backend = SessionBackend(
+            self.supervisor, self.outbox, self.store.mail, self.client, self.link
         )
         self.settings = settings or Settings(url=url)
         self.commands = Commands(
@@ -215,6 +224,7 @@ class DaemonParts:
         self,
         launcher: "subprocess.Popen[bytes]",
         provider: "subprocess.Popen[bytes]",
+        /,
         helper: "subprocess.Popen[bytes] | None" = None,
         **fields: Any,
     ) -> Session:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from relay_agentd.clock import monotonic
 from relay_agentd.errors import RelayRefused
 from relay_agentd.relay_stream import LinkState
 from relay_server.wire import AgentStatus
@@ -289,4 +290,29 @@ def test_receipts_that_could_not_be_reported_are_reported_after_a_restart(
             await _proved(second, agent_id, message_id)
             assert session.message_ids == [message_id]
 
+    asyncio.run(scenario())
+
+
+def test_machine_that_was_suspended_connects_anew_within_seconds(
+    relay: RelayProcess, processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = 0.0
+
+    async def scenario() -> None:
+        nonlocal slept
+        async with DaemonParts(relay.url, tmp_path, MemorySession(id="sleeper")) as daemon:
+            daemon.launch(processes.start(), processes.start())
+            agent_id = await daemon.online()
+            lost_before = daemon.link.problem
+
+            slept = 3600.0
+            await until(lambda: daemon.link.state is LinkState.CONNECTING)
+
+            assert await daemon.online() == agent_id
+            assert lost_before is None
+            message_id = await daemon.send(agent_id, "good morning")
+            await _proved(daemon, agent_id, message_id)
+
+    monkeypatch.setattr("relay_agentd.relay_link._SLEEP_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("relay_agentd.relay_link.boottime", lambda: monotonic() + slept)
     asyncio.run(scenario())

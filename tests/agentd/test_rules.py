@@ -101,7 +101,7 @@ def test_batch_is_ordered_bounded_and_takes_the_oldest(waiting: list[Waiting]) -
 
     sizes = {mail.message_id: mail.size for mail in waiting}
     urgent = [mail.message_id for mail in waiting if mail.priority is Priority.URGENT]
-    oldest = sorted(urgent or sizes)
+    oldest = urgent or list(sizes)
     assert list(batch) == oldest[: len(batch)]
     assert bool(batch) == bool(waiting)
     assert len(batch) <= delivery.LARGEST_BATCH

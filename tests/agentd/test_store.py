@@ -203,12 +203,12 @@ def test_outbox_keeps_order_and_one_row_a_key(store: Store) -> None:
 
     first = store.outbox.first()
     assert first is not None
-    assert first.message == {"body": "a"}
+    assert first.message == {"body": "a", "payload": {"agentRelay": {"key": "k1"}}}
     store.outbox.failed(first.seq)
     again = store.outbox.first()
     assert again is not None
     assert again.attempts == 1
-    store.outbox.remove(first.seq)
+    store.outbox.sent(first.seq, {"id": 7, "body": "a"})
     assert store.outbox.count() == 1
 
 

@@ -103,3 +103,35 @@ def test_event_that_is_no_message_is_passed_over(odd: str) -> None:
         assert listener.messages == [8]
 
     asyncio.run(scenario())
+
+
+def test_stream_that_falls_silent_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("relay_agentd.relay_client.STREAM_SILENCE_SECONDS", 0.3)
+
+    async def scenario() -> None:
+        opened: list[asyncio.StreamWriter] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """A relay's host that goes away without a word: the connection just looks open."""
+            opened.append(writer)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            writer.write(b'event: hello\ndata: {"streamId":"s"}\n\n')
+            await writer.drain()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with AsyncRelayClient(f"http://127.0.0.1:{port}") as client:
+            stream = RelayStream(client, "box", _Owner())
+            running = asyncio.create_task(stream.run(_Listener()))
+            await until(lambda: len(opened) >= 3)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        server.close()
+        for writer in opened:
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(scenario())

@@ -31,6 +31,7 @@ class Stage:
     binary: Binary
     extra: Mapping[str, str] = field(default_factory=dict)
     mcp_config: str = ""
+    python: Path = Path(sys.executable)
     terminals: list[Terminal] = field(default_factory=list)
 
     def plan(self, approval: ApprovalMode = "open", arguments: Sequence[str] = ()) -> LaunchPlan:
@@ -44,7 +45,7 @@ class Stage:
                 arguments=arguments,
                 binary=self.binary,
                 control_socket=self.bench.control,
-                python=Path(sys.executable),
+                python=self.python,
                 pipe=PIPE,
                 environment=self.home.environment(**self.extra),
             )

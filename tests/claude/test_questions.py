@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +58,10 @@ class Session:
         decision: Mapping[str, Any] = specific["decision"]
         return decision
 
+    async def look(self) -> None:
+        """The adapter looks at the session's files, as it does a few times a second."""
+        await self.world.adapter._questions._look()
+
     def told(self, name: str) -> list[Any]:
         """What the port was told under this name, without the name."""
         return [each[1] for each in self.world.port.told if each[0] == name]
@@ -77,13 +80,6 @@ async def session(tmp_path: Path) -> AsyncIterator[Session]:
     yield made
     for hook in made.hooks.values():
         hook.cancel()
-
-
-@asynccontextmanager
-async def watched(session: Session) -> AsyncIterator[None]:
-    """The adapter at work: it looks at the session's files."""
-    async with running(session.world.adapter):
-        yield
 
 
 async def test_a_question_is_shown_at_the_relay_and_the_session_waits(session: Session) -> None:
@@ -192,33 +188,34 @@ async def test_a_question_is_over_with_its_turn(session: Session, end: str) -> N
 async def test_an_answer_at_the_terminal_shows_in_the_registry(
     session: Session, status: str
 ) -> None:
-    async with watched(session):
-        session.world.register(status="waiting", statusUpdatedAt=1000)
-        await session.ask()
-        await asyncio.sleep(0.4)
-        assert session.told("settled") == []
+    session.world.register(status="waiting", statusUpdatedAt=1000)
+    await session.ask()
+    await session.look()
+    assert session.told("settled") == []
 
-        session.world.register(status=status, statusUpdatedAt=1001)
-        await session.world.told("settled")
+    session.world.register(status=status, statusUpdatedAt=1001)
+    await session.look()
 
+    assert session.told("settled") == ["q"]
     assert await session.decision() is None
 
 
 async def test_a_dialog_answered_between_two_looks_is_noticed_by_its_time(
     session: Session,
 ) -> None:
-    async with watched(session):
-        session.world.register(status="busy", statusUpdatedAt=SOON)
+    session.world.register(status="busy", statusUpdatedAt=SOON)
+
+    async with running(session.world.adapter):
         await session.ask()
 
-        await session.world.told("settled")
+        assert await session.world.told("settled") == ("settled", "q")
 
 
 async def test_a_registry_that_lags_behind_answers_nothing(session: Session) -> None:
-    async with watched(session):
-        session.world.register(status="busy", statusUpdatedAt=999)
-        await session.ask()
-        await asyncio.sleep(0.6)
+    session.world.register(status="busy", statusUpdatedAt=999)
+    await session.ask()
+
+    await session.look()
 
     assert session.told("settled") == []
 
@@ -226,35 +223,59 @@ async def test_a_registry_that_lags_behind_answers_nothing(session: Session) -> 
 async def test_a_sub_agent_in_the_background_waits_whatever_the_turn_does(
     session: Session,
 ) -> None:
-    async with watched(session):
-        await session.ask(agent_id="a1", agent_type="Explore")
-        await session.world.hook("Stop")
-        session.world.register(status="idle", statusUpdatedAt=SOON)
-        await asyncio.sleep(0.6)
-        assert session.told("settled") == []
-        assert session.told("status")[-1] is AgentStatus.WAITING
+    await session.ask(agent_id="a1", agent_type="Explore")
+    await session.world.hook("Stop")
+    session.world.register(status="idle", statusUpdatedAt=SOON)
 
-        session.answer(YES)
+    await session.look()
 
+    assert session.told("settled") == []
+    assert session.told("status")[-1] is AgentStatus.WAITING
+    session.answer(YES)
     assert await session.decision() == {"behavior": "allow"}
     assert session.told("status")[-1] is AgentStatus.IDLE
+
+
+async def test_a_sub_agent_behind_the_main_threads_dialog_was_not_answered_with_it(
+    session: Session,
+) -> None:
+    await session.ask("sub", agent_id="a1")
+    await session.ask("main")
+    session.world.register(status="waiting", statusUpdatedAt=1001)
+    await session.look()
+
+    session.world.register(status="busy", statusUpdatedAt=SOON)
+    await session.look()
+
+    assert session.told("settled") == ["main"]
+
+
+async def test_a_sub_agents_own_dialog_is_answered_like_any_other(session: Session) -> None:
+    await session.ask("sub", agent_id="a1")
+    session.world.register(status="waiting", statusUpdatedAt=1001)
+    await session.look()
+
+    session.world.register(status="busy", statusUpdatedAt=1002)
+    await session.look()
+
+    assert session.told("settled") == ["sub"]
 
 
 async def test_of_several_dialogs_the_one_whose_tool_has_a_result_was_answered(
     session: Session,
 ) -> None:
-    async with watched(session):
-        for name in ("one", "two"):
-            await session.gate("WebFetch", tool_input={"url": name}, tool_use_id=f"toolu_{name}")
-            await session.ask(name, "WebFetch", tool_input={"url": name})
-        session.world.register(status="waiting", statusUpdatedAt=SOON)
-        result = {"type": "tool_result", "content": "ok", "tool_use_id": "toolu_one"}
-        with session.world.transcript.open("a") as file:
-            line = {"type": "user", "message": {"content": [result]}}
-            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    for name in ("one", "two"):
+        await session.gate("WebFetch", tool_input={"url": name}, tool_use_id=f"toolu_{name}")
+        await session.ask(name, "WebFetch", tool_input={"url": name})
+    session.world.register(status="waiting", statusUpdatedAt=SOON)
+    result = {"type": "tool_result", "content": "ok", "tool_use_id": "toolu_one"}
+    with session.world.transcript.open("a") as file:
+        line = {"type": "user", "message": {"content": [result]}}
+        file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
-        assert await session.world.told("settled") == ("settled", "one")
+    await session.look()
 
+    assert session.told("settled") == ["one"]
     assert not session.hooks["two"].done()
 
 

@@ -25,8 +25,7 @@ def turn(stage: Stage, terminal: Terminal, script: str) -> list[str]:
 @pytest.fixture
 def other_server(stage: Stage) -> None:
     """An MCP server of somebody else's, whose one tool has a side effect."""
-    program = stage.home.path / "other.py"
-    program.write_text(OTHER_SERVER)
+    program = Path(__file__).with_name("other_server.py")
     arguments = [str(program), str(stage.home.project / "effect")]
     stage.mcp_config = json.dumps(
         {
@@ -35,27 +34,6 @@ def other_server(stage: Stage) -> None:
             }
         }
     )
-
-
-OTHER_SERVER = """
-import json, sys, pathlib
-for line in sys.stdin:
-    request = json.loads(line)
-    if "id" not in request:
-        continue
-    method, result = request["method"], {}
-    if method == "initialize":
-        result = {"protocolVersion": request["params"]["protocolVersion"],
-                  "capabilities": {"tools": {}}, "serverInfo": {"name": "other", "version": "0"}}
-    elif method == "tools/list":
-        result = {"tools": [{"name": "act", "description": "acts",
-                             "annotations": {"readOnlyHint": True},
-                             "inputSchema": {"type": "object", "properties": {}}}]}
-    elif method == "tools/call":
-        pathlib.Path(sys.argv[1]).touch()
-        result = {"content": [{"type": "text", "text": "acted"}]}
-    print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}), flush=True)
-"""
 
 
 @pytest.mark.parametrize("daemon", ["alive", "dead"])

@@ -105,11 +105,11 @@ class Stack:
         )
         return Session(name, terminal, self.models[rig], agent or {})
 
-    def relay_agentd(self, *words: str) -> str:
-        """What one command of the command line prints."""
+    def relay_agentd(self, *words: str, provider: CliName | None = None) -> str:
+        """What one command of the command line prints; with `provider` on the PATH."""
         done = subprocess.run(
             [sys.executable, "-m", "relay_agentd", *words],
-            env=self.environment(),
+            env=self.environment(provider),
             cwd=self.home.project,
             stdin=subprocess.DEVNULL,
             capture_output=True,

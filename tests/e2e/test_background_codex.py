@@ -138,6 +138,31 @@ def test_attach_is_codex_itself_and_leaving_it_leaves_the_session(stack: Stack) 
     stack.expect_no_session_left()
 
 
+def test_guarded_it_waits_for_the_relays_answer_also_after_a_look_from_a_terminal(
+    stack: Stack,
+) -> None:
+    agent_id = _start(stack, "--approval", "guarded", "--prompt", "begin [[say: begun]]")
+    eventually(lambda: "begun" in _run(stack, "logs", agent_id), 20)
+    with Terminal(
+        [*_RELAY_AGENTD, "attach", agent_id], stack.environment("codex"), stack.home.project
+    ) as terminal:
+        terminal.wait_for_text("^. begun")
+        terminal.submit("/quit")
+        assert terminal.exit_status() == 0
+
+    stack.send(agent_id, "[[shellesc: touch written]] [[say: tried]]")
+    asked = eventually(
+        lambda: stack.client.get("/api/approvals?status=pending").json()["approvals"], 20
+    )
+    assert not (stack.home.project / "written").exists()
+    stack.client.post(
+        f"/api/approvals/{asked[0]['id']}/decision", json={"decision": "allow"}
+    ).raise_for_status()
+
+    eventually((stack.home.project / "written").exists, 20)
+    _run(stack, "stop", agent_id)
+
+
 def test_session_launched_read_and_stopped_over_the_relay(stack: Stack) -> None:
     stack.relay_agentd("up")
     stack.daemon().terminate()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.stack import Session, Stack
 from tests.support.providers import CliName
+from tests.support.terminal import Terminal
 from tests.support.wait import eventually
 
 pytestmark = [pytest.mark.real_cli, pytest.mark.timeout(180)]
@@ -39,6 +40,12 @@ def question(stack: Stack, session: Session, command: str) -> dict[str, Any]:
 def status(stack: Stack, approval: dict[str, Any]) -> str:
     answer = stack.client.get(f"/api/approvals/{approval['id']}").raise_for_status().json()
     return str(answer["status"])
+
+
+def broken_off(terminal: Terminal) -> bool:
+    """Press Escape until the dialog is gone."""
+    terminal.press("Escape")
+    return "Do you want to" not in terminal.screen()
 
 
 @pytest.mark.parametrize("name", CLAUDES)
@@ -76,6 +83,11 @@ def test_a_guarded_step_is_answered_from_the_command_line_or_in_the_terminal(
     terminal.wait_for_text("^. turn over")
     assert "Do you want to" not in terminal.screen()
     eventually(lambda: stack.agent(session.id)["status"] == "idle")
+
+    terminal.submit("[[shell: touch more]]")
+    fourth = question(stack, session, "touch more")
+    eventually(lambda: broken_off(terminal), 10)
+    eventually(lambda: status(stack, fourth) == "canceled", 2)
     assert pending(stack) == []
     assert list(stack.home.project.iterdir()) == []
 
