@@ -10,11 +10,15 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe, RelayRefused
 from relay_agentd.inspection import inspect
+from relay_agentd.joining import described
+from relay_agentd.paths import Paths
+from relay_agentd.plain_codex import PROVIDER, TOOLS_PREFIX, PlainCodex
 from relay_agentd.session import Session
 from relay_agentd.session_names import one_called
 from relay_agentd.session_request import OpenRequest
@@ -56,6 +60,15 @@ class _Connection:
 Operation = Callable[[_Connection, Request], Awaitable[Answer]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What the sessions' tools do, who serves a pipe to them, and when that can begin."""
+
+    backend: ToolBackend
+    serve: ServeMcp
+    ready: Callable[[], Awaitable[object]]
+
+
 class ControlServer:
     """See the module."""
 
@@ -64,17 +77,17 @@ class ControlServer:
         supervisor: Supervisor,
         *,
         ping: Callable[[], Answer],
-        serve_mcp: ServeMcp,
-        backend: ToolBackend,
-        mcp_ready: Callable[[], Awaitable[object]],
+        tools: Tools,
         default_rig: str | None,
+        paths: Paths,
+        plain_codex: PlainCodex,
     ) -> None:
         self._supervisor = supervisor
         self._ping = ping
-        self._serve_mcp = serve_mcp
-        self._backend = backend
-        self._mcp_ready = mcp_ready
+        self._tools = tools
         self._default_rig = default_rig
+        self._paths = paths
+        self._plain_codex = plain_codex
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._operations: dict[str, Operation] = {
@@ -192,8 +205,12 @@ class ControlServer:
         return {"folder": str(folder)}
 
     async def _on_join(self, _connection: _Connection, request: Request) -> Answer:
-        joining = OpenRequest.parse(request, self._default_rig, SessionKind.JOINED)
-        folder = self._supervisor.join(joining, _object(request, "process"))
+        if request.get("provider") == PROVIDER and "key" not in request:
+            session = self._plain_codex.join(request)
+            return {"folder": str(session.folder), "key": session.key}
+        whole = described(request, self._paths)
+        joining = OpenRequest.parse(whole, self._default_rig, SessionKind.JOINED)
+        folder = self._supervisor.join(joining, _object(whole, "process"))
         return {"folder": str(folder)}
 
     async def _on_start(self, _connection: _Connection, request: Request) -> Answer:
@@ -221,7 +238,7 @@ class ControlServer:
         # A provider that starts sooner has its first turn without the relay's tools.
         with suppress(TimeoutError):
             async with asyncio.timeout(_TOOLS_PATIENCE_SECONDS):
-                await self._mcp_ready()
+                await self._tools.ready()
         return {}
 
     async def _on_helper(self, connection: _Connection, request: Request) -> Answer:
@@ -269,7 +286,7 @@ class ControlServer:
         key = self._session(request).key
         message, mark = _object(request, "message"), str(request.get("key"))
         try:
-            return {"message": await self._backend.submit(key, message, key=mark)}
+            return {"message": await self._tools.backend.submit(key, message, key=mark)}
         except RelayRefused as refusal:
             raise ControlRefused(refusal.code, str(refusal)) from refusal
 
@@ -277,7 +294,7 @@ class ControlServer:
         limit = request.get("limit")
         if type(limit) is not int or limit < 1:
             raise ControlRefused("invalid_request", "limit: a number from 1")
-        mail = self._backend.take_mail(
+        mail = self._tools.backend.take_mail(
             self._session(request).key, limit, key=str(request.get("key"))
         )
         return {"messages": list(mail.messages), "left": mail.left}
@@ -294,20 +311,23 @@ class ControlServer:
 
     async def _on_mcp(self, connection: _Connection, request: Request) -> None:
         """From here on the connection is the pipe's."""
+        key = str(request.get("session"))
         try:
             if "join" in request:
                 self._join_by_pipe(request)
-            session = self._session(request)
+            # Those tools find their session with each call.
+            elif not key.startswith(TOOLS_PREFIX):
+                self._session(request)
         except ControlRefused as refusal:
             await connection.answer(_error(refusal))
             return
         await connection.answer({"ok": True})
         try:
-            await self._serve_mcp(
-                connection.reader, connection.writer, session.key, str(request.get("instance"))
+            await self._tools.serve(
+                connection.reader, connection.writer, key, str(request.get("instance"))
             )
         except Exception:
-            log.exception("the tools of session %s failed", session.key)
+            log.exception("the tools of session %s failed", key)
 
     def _join_by_pipe(self, request: Request) -> None:
         """A pipe that is the session itself: again after each restart of ours."""

@@ -23,7 +23,7 @@ from relay_agentd.adapters.registry import BUILT_IN
 from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.clock import now
 from relay_agentd.commands import Commands
-from relay_agentd.control import ControlServer
+from relay_agentd.control import ControlServer, Tools
 from relay_agentd.errors import AlreadyRunning, StoreUnusable
 from relay_agentd.launch_rules import LaunchDefaults
 from relay_agentd.log import log_to
@@ -31,6 +31,7 @@ from relay_agentd.machine_name import settle_machine_name
 from relay_agentd.neighbours import LocalAgents
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
+from relay_agentd.plain_codex import PlainCodex
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_link import RelayLink
 from relay_agentd.session import Machine
@@ -128,15 +129,18 @@ class _Daemon:
         self.supervisor.on_command = self.commands.commanded
         neighbours = LocalAgents(self.supervisor, self.link)
         self.outbox = Outbox(client, store.outbox, neighbours=neighbours)
-        self._backend = SessionBackend(self.supervisor, self.outbox, store.mail, client, self.link)
+        plain_codex = PlainCodex(self.supervisor, paths, settings.rig)
+        self._backend = SessionBackend(
+            self.supervisor, self.outbox, store.mail, client, self.link, plain_codex
+        )
         self._mcp_ready = asyncio.Event()
         self.control = ControlServer(
             self.supervisor,
             ping=self._ping,
-            serve_mcp=self._serve_mcp,
-            backend=self._backend,
-            mcp_ready=self._mcp_ready.wait,
+            tools=Tools(backend=self._backend, serve=self._serve_mcp, ready=self._mcp_ready.wait),
             default_rig=settings.rig,
+            paths=paths,
+            plain_codex=plain_codex,
         )
 
     async def work_until(self, stopping: asyncio.Event) -> None:

@@ -72,7 +72,8 @@ def _build(session_key: str, instance: str, backend: ToolBackend) -> Server[Any]
 
     async def on_call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         key = idempotency_key(instance, context.request_id)
-        result = await call_tool(backend, session_key, params.name, params.arguments or {}, key=key)
+        session = backend.session_of(session_key, dict(params.meta or {}))
+        result = await call_tool(backend, session, params.name, params.arguments or {}, key=key)
         content = types.TextContent(type="text", text=result.text)
         return types.CallToolResult(content=[content], is_error=result.is_error)
 

@@ -137,6 +137,51 @@ async def terminate(processes: Iterable[ProcessId], *, grace: float) -> None:
     await asyncio.gather(*waits, return_exceptions=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process as the process table shows it."""
+
+    process: ProcessId
+    argv: tuple[str, ...]
+    program: str
+    has_terminal: bool
+    cwd: str | None
+
+    @classmethod
+    def of(cls, process: psutil.Process) -> Self:
+        """Raises: psutil.Error."""
+        with process.oneshot():
+            cwd = None
+            with suppress(psutil.Error):
+                cwd = process.cwd()
+            return cls(
+                ProcessId(process.pid, process.create_time()),
+                tuple(process.cmdline()),
+                process.exe(),
+                process.terminal() is not None,
+                cwd,
+            )
+
+
+def describe(process: ProcessId) -> Running | None:
+    """What the process table says of it; None when it is gone or not ours to look at."""
+    try:
+        found = Running.of(psutil.Process(process.pid))
+    except psutil.Error:
+        return None
+    return found if process.is_alive() else None
+
+
+def programs_called(name: str) -> list[Running]:
+    """This user's processes that run a program of that name. Reads the whole process table."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == name and process.uids().real == os.getuid():
+                found.append(Running.of(process))
+    return found
+
+
 def listener(port: int) -> str | None:
     """Who listens on a TCP port of this machine, as far as we may know."""
     try:

@@ -101,13 +101,16 @@ class Session:
         if self.adapter is not None:
             return
         is_background = self.row.kind is SessionKind.BACKGROUND
-        if (self._transport.needs_helper or is_background) and self.row.helper_socket is None:
+        is_joined = self.row.kind is SessionKind.JOINED
+        needs_helper = (self._transport.needs_helper or is_background) and not is_joined
+        if needs_helper and self.row.helper_socket is None:
             return
         self.adapter = self._transport.build(
             self,
             Connection(
                 self.row.helper_socket,
                 is_background=is_background,
+                is_joined=is_joined,
                 conversation=self.row.provider_session_id,
             ),
         )
@@ -182,7 +185,7 @@ class Session:
         if mode in list(ApprovalMode) and mode != self.row.relay_approval:
             before = self.approval
             self.change(relay_approval=ApprovalMode(mode))
-            self._write_mode()
+            self.write_mode()
             if self.approval is not before:
                 self._approval_changed()
         self.change(
@@ -330,7 +333,7 @@ class Session:
             self.row.approval, self.row.relay_approval or self.row.approval, key=_STRICTNESS.index
         )
 
-    def _write_mode(self) -> None:
+    def write_mode(self) -> None:
         """For the gate hook. Written aside and renamed: the hook never reads half a word."""
         target = self.folder / MODE_FILE
         draft = target.with_suffix(".new")

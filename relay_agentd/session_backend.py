@@ -12,6 +12,7 @@ from typing import Any, Final
 from relay_agentd import relay_calls as calls
 from relay_agentd.errors import ControlRefused, RelayRefused, RelayUnreachable
 from relay_agentd.outbox import Outbox
+from relay_agentd.plain_codex import TOOLS_PREFIX, PlainCodex, conversations_of
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_link import RelayLink
 from relay_agentd.session_tools import Mail, Message, Task
@@ -33,12 +34,22 @@ class SessionBackend:
         mail: MailStore,
         client: AsyncRelayClient,
         link: RelayLink,
+        plain_codex: PlainCodex,
     ) -> None:
         self._supervisor = supervisor
         self._outbox = outbox
         self._mail = mail
         self._client = client
         self._link = link
+        self._plain_codex = plain_codex
+
+    def session_of(self, session_key: str, call: Mapping[str, Any]) -> str:
+        """The session a tool call is of, by what the client says beside the call."""
+        if session_key.startswith(TOOLS_PREFIX):
+            for conversation in conversations_of(call):
+                if session := self._plain_codex.session_of(conversation):
+                    return session.key
+        return session_key
 
     def agent_id(self, session_key: str) -> str | None:
         """The agent this session speaks as."""
@@ -135,7 +146,11 @@ class SessionBackend:
     def introduced(self, session_key: str, client: Mapping[str, Any]) -> None:
         """An MCP client that is a session by itself goes by its own name; the same client in the
         same folder is the same agent again, a second one at the same time another."""
-        session = self._supervisor.find(session_key)
+        try:
+            session = self._supervisor.find(session_key)
+        except ControlRefused:
+            # The tools of a plain Codex, which find their session with each call.
+            return
         if not session.fetches_mail or session.row.agent_id is not None:
             return
         name = str(client.get("name") or "mcp")[:_LONGEST_NAME]

@@ -47,6 +47,10 @@ class ToolBackend(Protocol):
     """What the daemon offers the tools. `key` is an idempotency key: a call that a restarted
     daemon gets a second time has the same key and must have no second effect."""
 
+    def session_of(self, session_key: str, call: Mapping[str, Any]) -> str:
+        """The session a call is of: the pipe's own, but for pipes that serve what the client names
+        beside each call (`_meta`)."""
+
     def agent_id(self, session_key: str) -> str | None:
         """The agent this session speaks as; None while it is not registered."""
 

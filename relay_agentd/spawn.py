@@ -1,4 +1,4 @@
-"""Starting processes, and waiting for one in the foreground. Signals are `process`'s.
+"""Starting processes, and waiting for one. Signals are `process`'s.
 
 Two kinds. A *tied* process ends with us, even when we are killed: on Linux the kernel sends it
 SIGTERM when the thread that started it ends, so start it from the main thread. A *detached* one
@@ -105,6 +105,29 @@ def spawn_detached(
     # Ours until we end: reaped at once should it end before us, so that no zombie stands for it.
     threading.Thread(target=popen.wait, name=f"reap {popen.pid}", daemon=True).start()
     return Child(popen)
+
+
+def run_quietly(
+    argv: Sequence[str], environment: Mapping[str, str], cwd: Path, *, seconds: float
+) -> tuple[int, str]:
+    """Run a command to its end: its exit status (124: it took too long, 127: it cannot be started)
+    and what it said."""
+    try:
+        done = subprocess.run(
+            list(argv),
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"no end within {seconds:g} s"
+    except OSError as error:
+        return 127, str(error.strerror)
+    return done.returncode, done.stdout.decode(errors="replace")
 
 
 def _popen(

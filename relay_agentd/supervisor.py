@@ -131,14 +131,15 @@ class Supervisor:
         """A session that a person started himself puts itself on the relay; its folder. Harmless
         when it has joined already. `process`: the provider's. Raises: ControlRefused."""
         identity = process_of(process)
-        known = self._sessions.get(request.key)
-        if known is None:
-            folder = self.open(request)
-            self._running(request.key).advance(SessionEvent.STARTED, provider_process=identity)
-            self._watch(self._running(request.key), "provider", identity)
-            self._running(request.key).start_adapter()
-            return folder
-        return known.folder
+        if known := self._sessions.get(request.key):
+            return known.folder
+        folder = self.open(request)
+        session = self._running(request.key)
+        session.write_mode()
+        session.advance(SessionEvent.STARTED, provider_process=identity)
+        self._watch(session, "provider", identity)
+        session.start_adapter()
+        return folder
 
     def begin_background(self, request: OpenRequest, environment: Mapping[str, str]) -> None:
         """A background session begins; said again with the same key it is the same session.

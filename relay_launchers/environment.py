@@ -29,3 +29,9 @@ def session_environment(request: LaunchRequest) -> Mapping[str, str]:
     """The person's environment, without the relay's token, with the session's marks."""
     kept = {name: value for name, value in request.environment.items() if name != TOKEN_VARIABLE}
     return {**kept, **session_marks(request), FOLDER_VARIABLE: str(request.folder)}
+
+
+def without_session(environment: Mapping[str, str]) -> dict[str, str]:
+    """The person's environment without the relay's token and without a session around us."""
+    marks = (TOKEN_VARIABLE, SESSION_VARIABLE, CONTROL_VARIABLE, FOLDER_VARIABLE)
+    return {name: value for name, value in environment.items() if name not in marks}

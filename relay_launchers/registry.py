@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import cast
 
 from relay_launchers.base import Provider
+from relay_launchers.install import Installer
 
 ENTRY_POINT_GROUP = "agent_relay.providers"
 
@@ -16,6 +17,11 @@ ENTRY_POINT_GROUP = "agent_relay.providers"
 _BUILT_IN = {"claude": "relay_launchers.claude", "codex": "relay_launchers.codex"}
 # What `run -- COMMAND` is: nothing a person has to name.
 _UNLISTED = {"command": "relay_launchers.command"}
+
+_INSTALLERS = {
+    "claude": "relay_launchers.claude.install:ClaudeInstaller",
+    "codex": "relay_launchers.codex.install:CodexInstaller",
+}
 
 
 class UnknownProvider(Exception):
@@ -42,3 +48,14 @@ def find_provider(name: str) -> Provider:
     raise UnknownProvider(
         f"no provider is called {name!r}; there are: {', '.join(provider_names())}"
     )
+
+
+def find_installer(name: str) -> Installer:
+    """How plain sessions of the provider called `name` are made to join. Raises UnknownProvider."""
+    if name not in _INSTALLERS:
+        known = ", ".join(_INSTALLERS)
+        raise UnknownProvider(
+            f"plain sessions of {name!r} cannot be made to join, those of {known}"
+        )
+    module, _, attribute = _INSTALLERS[name].partition(":")
+    return cast("Installer", getattr(import_module(module), attribute)())

@@ -22,6 +22,8 @@ class Connection:
     """Where the helper listens, or the host of a background session."""
     is_background: bool = False
     """There is no terminal: the adapter begins the conversation itself."""
+    is_joined: bool = False
+    """Started by a person: there is no helper of ours."""
     conversation: str | None = None
     """The one to go on with, as far as it is known."""
 
@@ -49,6 +51,10 @@ def _claude(port: SessionPort, connection: Connection) -> Adapter:
 
 
 def _codex(port: SessionPort, connection: Connection) -> Adapter:
+    if connection.is_joined:
+        from relay_agentd.adapters.codex_plain import PlainCodexAdapter
+
+        return PlainCodexAdapter(port)
     from relay_agentd.adapters.codex import CodexAdapter
 
     assert connection.helper_socket is not None

@@ -22,6 +22,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "logs": "relay_agentd.cli.logs",
         "attach": "relay_agentd.cli.attach",
         "stop": "relay_agentd.cli.sessions",
+        "install": "relay_agentd.cli.install",
+        "uninstall": "relay_agentd.cli.install",
     },
     "Talk over the relay": {
         "agents": "relay_agentd.cli.agents",

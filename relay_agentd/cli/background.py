@@ -81,7 +81,9 @@ def _end_sessions(*, force: bool) -> None:
     """A running session's launcher would start the daemon again, so sessions come first."""
     try:
         sessions = machine.daemon().call("ps")["sessions"]
-        names = [str(session.get("agentId") or session["key"]) for session in sessions]
+        # Those that people started themselves go on without the daemon.
+        ours = [session for session in sessions if session["kind"] != "joined"]
+        names = [str(session.get("agentId") or session["key"]) for session in ours]
         if names and not force:
             raise AgentdError(
                 f"sessions are running: {', '.join(names)}."

@@ -1,13 +1,17 @@
 """`run`: a provider in this terminal or in the background, on the relay."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from relay_agentd.cli import machine
 from relay_agentd.errors import FolderMissing
 from relay_server.wire import ApprovalMode
+
+if TYPE_CHECKING:
+    from relay_agentd.autostart import Machine
 
 _AFTER = "relay_agentd.after_the_dashes"
 
@@ -43,6 +47,11 @@ class _Run(click.Command):
 @click.option("--background", is_flag=True, help="Without a terminal: the daemon keeps it running.")
 @click.option("--prompt", metavar="TEXT", help="What it begins with (only in the background).")
 @click.option("--json", "as_json", is_flag=True, help="Print what was started in the background.")
+@click.option(
+    "--thread",
+    type=click.Choice(["start", "auto"]),
+    help="Codex: a new conversation, or the folder's latest if nobody writes it (start).",
+)
 @click.option("--no-autostart", is_flag=True, help="Do not start a relay or daemon.")
 @click.argument("provider", required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS]...")
@@ -74,6 +83,7 @@ def run_command(
     relay-agentd run --label backend --cap review codex
     relay-agentd run --approval read-only claude -- --resume
     relay-agentd run --label nightly -- ./build.sh --all
+    relay-agentd run --thread auto codex
     relay-agentd run --background --prompt "watch the build" --cwd ~/shop codex
     """
     from relay_agentd.launch import Launch, run_session
@@ -100,7 +110,7 @@ def run_command(
             provider=provider,
             arguments=arguments,
             cwd=cwd or _current_folder(),
-            machine=machine.here(_options(description)),
+            machine=_with_thread(machine.here(_options(description)), description["thread"]),
             autostart=not no_autostart,
         )
     )
@@ -111,6 +121,15 @@ def _any_command(arguments: tuple[str, ...], *, background: bool) -> str:
     if background or not arguments:
         raise click.UsageError("name a provider (claude or codex), or a command after `--`")
     return "command"
+
+
+def _with_thread(here: "Machine", thread: str | None) -> "Machine":
+    """The option wins over the variable."""
+    from relay_launchers.codex.threads import THREAD_VARIABLE
+
+    if thread is None:
+        return here
+    return replace(here, environment={**here.environment, THREAD_VARIABLE: thread})
 
 
 def _current_folder() -> Path:

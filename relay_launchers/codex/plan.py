@@ -31,6 +31,7 @@ from relay_launchers.codex.background import attach_command, parse_background
 from relay_launchers.codex.find import find_codex
 from relay_launchers.codex.policy import MODES, POLICY_FILE, PROFILE, SessionPolicy
 from relay_launchers.codex.rollout import read_rollout
+from relay_launchers.codex.threads import with_thread
 from relay_launchers.codex.tools import gate_servers, has_allowing_rules
 from relay_launchers.environment import session_environment, session_marks
 
@@ -61,6 +62,10 @@ class CodexProvider:
                 cwd=request.cwd,
             )
             return LaunchPlan(provider=untouched, on_relay=False)
+        if not arguments.subcommand:
+            arguments = parse_arguments(
+                with_thread(request.arguments, request.environment, request.cwd)
+            )
         socket = request.folder / SOCKET_NAME
         address = f"unix://{socket}"
         environment = session_environment(request)

@@ -6,8 +6,9 @@ interface and lasts, while Codex's own events change with its releases. Pure.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from typing import Any
 
 from relay_launchers.base import LogEntry
@@ -76,3 +77,46 @@ def _output(output: Any) -> str:
         texts = [part.get("text") for part in output if isinstance(part, Mapping)]
         return "\n".join(text for text in texts if isinstance(text, str))
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+
+
+class TurnSign(StrEnum):
+    """What the record says about turns."""
+
+    STARTED = "started"
+    ENDED = "ended"
+
+
+_SIGNS = {
+    "task_started": TurnSign.STARTED,
+    "task_complete": TurnSign.ENDED,
+    "turn_aborted": TurnSign.ENDED,
+}
+
+
+def read_signs(lines: Sequence[str]) -> list[TurnSign]:
+    """The turns that began and ended in these lines."""
+    events = (record["payload"].get("type") for record in _records(lines, "event_msg"))
+    return [_SIGNS[event] for event in events if event in _SIGNS]
+
+
+def user_texts(lines: Sequence[str]) -> list[str]:
+    """What entered the conversation as the user's word, as the model got it."""
+    return [
+        part["text"]
+        for record in _records(lines, "response_item")
+        if record["payload"].get("role") == "user"
+        for part in record["payload"].get("content") or ()
+        if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+    ]
+
+
+def _records(lines: Sequence[str], kind: str) -> Iterator[Mapping[str, Any]]:
+    for line in lines:
+        with suppress(ValueError):
+            record = json.loads(line)
+            if (
+                isinstance(record, dict)
+                and record.get("type") == kind
+                and isinstance(record.get("payload"), dict)
+            ):
+                yield record

@@ -21,6 +21,7 @@ from relay_agentd.launch_rules import LaunchDefaults
 from relay_agentd.neighbours import LocalAgents
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths, make_private
+from relay_agentd.plain_codex import PlainCodex
 from relay_agentd.process import ProcessId
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_link import RelayLink
@@ -139,7 +140,12 @@ class DaemonParts:
         neighbours = LocalAgents(self.supervisor, self.link)
         self.outbox = Outbox(self.client, self.store.outbox, neighbours=neighbours)
         self.backend = SessionBackend(
-            self.supervisor, self.outbox, self.store.mail, self.client, self.link
+            self.supervisor,
+            self.outbox,
+            self.store.mail,
+            self.client,
+            self.link,
+            PlainCodex(self.supervisor, self.paths, None),
         )
         self.settings = settings or Settings(url=url)
         self.commands = Commands(

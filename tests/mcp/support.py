@@ -49,6 +49,9 @@ class MemoryRelay:
         self.refusal: RelayRefused | None = None
         self.before_submit: Callable[[], Awaitable[None]] | None = None
 
+    def session_of(self, session_key: str, call: Mapping[str, Any]) -> str:
+        return session_key
+
     def agent_id(self, session_key: str) -> str | None:
         return self.own_id if session_key == SESSION else None
 

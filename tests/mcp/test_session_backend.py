@@ -16,6 +16,7 @@ from relay_agentd.adapters.registry import Connection, Transport
 from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.outbox import Outbox
 from relay_agentd.paths import Paths
+from relay_agentd.plain_codex import PlainCodex
 from relay_agentd.process import ProcessId
 from relay_agentd.relay_client import AsyncRelayClient
 from relay_agentd.relay_link import RelayLink
@@ -63,15 +64,21 @@ class DaemonParts:
             facts=lambda: {"hostname": "box"},
             heartbeat_seconds=30,
         )
+        paths = Paths(config=folder, data=folder, state=folder, runtime=folder / "r")
         self.supervisor = Supervisor(
             Machine(
                 "box", relay.url, self.store, self.link, ApprovalDesk(self.client, self.link.has)
             ),
-            Paths(config=folder, data=folder, state=folder, runtime=folder / "r"),
+            paths,
             transports=lambda _: Transport(DeafAdapter, needs_helper=False),
         )
         self.backend = SessionBackend(
-            self.supervisor, self.outbox, self.store.mail, self.client, self.link
+            self.supervisor,
+            self.outbox,
+            self.store.mail,
+            self.client,
+            self.link,
+            PlainCodex(self.supervisor, paths, None),
         )
         self.calls = 0
 
