@@ -6,6 +6,9 @@ from typing import Any
 
 import httpx
 
+from relay_agentd import doctor_sessions
+from relay_agentd.doctor import Check, Patient
+from relay_agentd.paths import Paths
 from tests.cli.machine import Machine
 from tests.support.relay_process import RelayProcess
 from tests.support.wait import eventually
@@ -139,3 +142,80 @@ def test_a_person_sees_what_to_do_below_what_is_wrong(machine: Machine) -> None:
         window.wait_for_text("→ relay-agentd up")
         window.wait_for_text(r"\d problems?, \d warnings?")
         assert window.exit_status() == 1
+
+
+def test_an_old_provider_is_told_with_what_is_lost_and_what_updates_it(machine: Machine) -> None:
+    claude, codex = a_program(machine, "claude", "2.1.150"), a_program(machine, "codex", "0.144.4")
+
+    _, found = examined(machine, AGENT_RELAY_CLAUDE=claude, AGENT_RELAY_CODEX=codex)
+
+    told = {each["mend"]: each["detail"] for each in found["provider"] if each["mend"]}
+    assert "the oldest that was tried is 2.1.197" in told["claude update"]
+    assert "it has no queue" in told["npm install -g @openai/codex@latest"]
+
+
+def test_one_provider_is_enough(machine: Machine) -> None:
+    _, found = examined(machine, STAND_IN_MISSING="1")
+    _, with_codex = examined(machine, AGENT_RELAY_CODEX=a_program(machine, "codex", "0.169.0"))
+
+    assert {each["verdict"] for each in found["provider"]} == {"warning"}
+    assert {each["verdict"] for each in with_codex["provider"]} == {"ok"}
+
+
+def test_whether_plain_sessions_join_is_told_and_what_mends_it(machine: Machine) -> None:
+    at = {"AGENT_RELAY_CODEX": a_program(machine, "codex", "0.169.0")}
+    _, before = examined(machine, **at)
+    assert machine.run("install", "codex", **at).returncode == 0
+    _, after = examined(machine, **at)
+    config = next(machine.home.path.glob("**/config.toml"))
+    text = config.read_text()
+    config.write_text(text.replace("startup_timeout_sec = 20", "startup_timeout_sec = 1"))
+    _, changed = examined(machine, **at)
+    assert machine.run("install", "codex", **at).returncode == 0
+    _, mended = examined(machine, **at)
+
+    def verdicts(found: Checks) -> list[str]:
+        return [check["verdict"] for check in found["installed"]]
+
+    assert "do not join (`relay-agentd install codex`)" in before["installed"][0]["detail"]
+    assert [verdicts(found) for found in (before, after, mended)] == [["ok"]] * 3
+    assert verdicts(changed) == ["warning"]
+    assert changed["installed"][0]["mend"] == "relay-agentd install codex"
+
+
+def a_program(machine: Machine, name: str, version: str) -> str:
+    """A provider's program that knows its version and nothing else."""
+    program = machine.home.path / f"old-{name}"
+    program.write_text(f"#!/bin/sh\necho {version}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_background_sessions_alone_have_nobody_to_start_the_daemon_again(machine: Machine) -> None:
+    started = machine.run("run", "--background", "--label", "alone", "stand-in")
+    assert started.returncode == 0, started.stderr
+    _, alone = examined(machine)
+    with machine.terminal("run", "stand-in") as window:
+        window.wait_for_text(r"READY (\d+)")
+        eventually(lambda: len(machine.sessions()) == 2, 10)
+        _, guarded = examined(machine)
+
+    assert "relay-agentd up" in alone["service"][0]["mend"]
+    assert "service" not in guarded
+
+
+def test_a_session_that_dies_again_and_again_is_a_problem_once_it_was_given_up() -> None:
+    listed = {"key": "k", "agentId": "box-codex-shop-1", "problem": "exit 1"}
+
+    (given_up,) = sessions_of([listed | {"state": "FATAL"}])
+    (dying,) = sessions_of([listed | {"state": "BACKOFF"}])
+
+    assert (given_up.verdict, dying.verdict) == ("problem", "warning")
+    assert "exit 1" in given_up.detail
+    assert "relay-agentd stop box-codex-shop-1" in (given_up.mend or "")
+
+
+def sessions_of(listed: list[dict[str, Any]]) -> list[Check]:
+    """What `doctor` says of sessions that the daemon lists so."""
+    patient = Patient(paths=Paths.default(), environment={}, sessions=list(listed))
+    return [check for check in doctor_sessions.check(patient) if check.name == "session"]
