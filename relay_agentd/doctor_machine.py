@@ -29,6 +29,7 @@ _OTHERS: Final = frozenset(
     [SESSION_VARIABLE, CONTROL_VARIABLE, FOLDER_VARIABLE, JOIN_VARIABLE]
     + [_PREFIX + word for word in ("DB", "MAX_STREAMS", "LOOP_LIMIT", "SENDER_LIMIT")]
     + [_PREFIX + word for word in ("ALLOWED_HOSTS", "INTEGRATIONS", "CLAUDE_INBOUND")]
+    + [_PREFIX + word for word in ("CLAUDE", "CODEX", "CODEX_THREAD")]
     + [_PREFIX + "INTEGRATION_RATE_LIMIT_PER_MINUTE"]
 )
 

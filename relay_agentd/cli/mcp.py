@@ -24,6 +24,7 @@ def mcp_command(no_autostart: bool) -> None:
     that `relay-agentd run` started, that session gets the tools.
 
     \b
+    relay-agentd mcp
     {"mcpServers": {"relay": {"command": "relay-agentd", "args": ["mcp"]}}}
     """
     from relay_launchers.base import CONTROL_VARIABLE, SESSION_VARIABLE

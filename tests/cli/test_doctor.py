@@ -151,6 +151,7 @@ def test_an_old_provider_is_told_with_what_is_lost_and_what_updates_it(machine: 
 
     told = {each["mend"]: each["detail"] for each in found["provider"] if each["mend"]}
     assert "the oldest that was tried is 2.1.197" in told["claude update"]
+    assert [each["verdict"] for each in found["settings"]] == ["ok"]
     assert "it has no queue" in told["npm install -g @openai/codex@latest"]
 
 
@@ -163,16 +164,16 @@ def test_one_provider_is_enough(machine: Machine) -> None:
 
 
 def test_whether_plain_sessions_join_is_told_and_what_mends_it(machine: Machine) -> None:
-    at = {"AGENT_RELAY_CODEX": a_program(machine, "codex", "0.169.0")}
-    _, before = examined(machine, **at)
-    assert machine.run("install", "codex", **at).returncode == 0
-    _, after = examined(machine, **at)
+    codex = a_program(machine, "codex", "0.169.0")
+    _, before = examined(machine, AGENT_RELAY_CODEX=codex)
+    assert machine.run("install", "codex", AGENT_RELAY_CODEX=codex).returncode == 0
+    _, after = examined(machine, AGENT_RELAY_CODEX=codex)
     config = next(machine.home.path.glob("**/config.toml"))
     text = config.read_text()
     config.write_text(text.replace("startup_timeout_sec = 20", "startup_timeout_sec = 1"))
-    _, changed = examined(machine, **at)
-    assert machine.run("install", "codex", **at).returncode == 0
-    _, mended = examined(machine, **at)
+    _, changed = examined(machine, AGENT_RELAY_CODEX=codex)
+    assert machine.run("install", "codex", AGENT_RELAY_CODEX=codex).returncode == 0
+    _, mended = examined(machine, AGENT_RELAY_CODEX=codex)
 
     def verdicts(found: Checks) -> list[str]:
         return [check["verdict"] for check in found["installed"]]
