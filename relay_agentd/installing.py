@@ -53,6 +53,8 @@ class Report:
     runs: tuple[tuple[str, ...], ...] = ()
     texts: Mapping[Path, tuple[str, str]] = field(default_factory=dict)
     """What we write ourselves: before and after."""
+    ours: frozenset[Path] = frozenset()
+    """Those that are nobody else's: what is in them matters to no person."""
 
     def as_json(self, provider: str, *, dry_run: bool) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -187,6 +189,7 @@ def _forecast(plan: InstallPlan, home: Path, *, is_update: bool) -> Report:
         writes=writes,
         runs=tuple(command.argv for command in commands),
         texts=texts,
+        ours=frozenset(plan.files),
     )
 
 

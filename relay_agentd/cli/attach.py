@@ -34,7 +34,7 @@ def attach_command(target: str) -> None:
         view.follow()
         return
     click.secho(
-        "-- a line you type is sent to it, as from the operator; Ctrl-C leaves it running --",
+        "-- what you type is sent to it as the operator; Ctrl-C leaves it running --",
         dim=True,
         err=True,
     )

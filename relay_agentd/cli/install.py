@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _PROVIDER = click.argument("provider", type=click.Choice(["claude", "codex"]))
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing.")
-_MOST_LINES = 30
-"""Of one file's changes; what goes into a file of the person's is shorter."""
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -105,15 +103,18 @@ def _print(report: "Report", provider: str, *, dry_run: bool, as_json: bool) -> 
     would = dry_run and not report.state.startswith(("already", "not"))
     click.echo(f"{provider}: {'would be ' if would else ''}{report.state}")
     for path, what in report.writes.items():
-        click.echo(f"  {what}: {printable(str(path))}")
-        lines = report.diff(path) if dry_run else []
-        for line in lines[:_MOST_LINES]:
+        click.echo(f"  {what}: {_from_home(str(path))}")
+        for line in report.diff(path) if dry_run and path not in report.ours else ():
             click.echo(f"      {printable(line)}")
-        if len(lines) > _MOST_LINES:
-            click.echo(f"      ... {len(lines) - _MOST_LINES} more lines (--json shows all)")
     for argv in report.runs:
-        click.echo(f"  runs: {printable(' '.join(argv))}")
+        click.echo(f"  runs: {' '.join(map(_from_home, argv))}")
     if dry_run:
         click.echo("Nothing was changed: this was a dry run.")
     elif report.state in ("installed", "updated"):
         click.echo(f"Sessions that you start with `{provider}` from now on join by themselves.")
+
+
+def _from_home(path: str) -> str:
+    """A path as a person would write it."""
+    home = os.environ.get("HOME", "").rstrip("/")
+    return printable(f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path)
