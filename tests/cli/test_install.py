@@ -1,4 +1,4 @@
-"""`install` and `uninstall` as a person reads them; what they do is for `tests/e2e/test_plain.py`."""
+"""`install` and `uninstall` as a person reads them; `tests/e2e/test_plain.py` has what they do."""
 
 from tests.cli.machine import Machine
 
