@@ -105,6 +105,9 @@ def examine(known: Mapping[str, Any]) -> Iterator[Check]:
     """One session, in detail."""
     session, delivery = known["session"], known["delivery"]
     yield _state(session)
+    if session["state"] in ("BACKOFF", "FATAL"):
+        yield _mail(delivery)  # of the rest there is nothing now
+        return
     for process in known["processes"]:
         name, pid = process["role"], process["pid"]
         if process["alive"]:
@@ -133,7 +136,10 @@ def _state(session: Mapping[str, Any]) -> Check:
     what = f"{provider}, {session['kind']}"
     detail = f"{name}: {what}, {session['state']}, {session['status']}"
     if session["problem"]:
-        return problem("state", f"{detail}: {session['problem']}", "see relay-agentd logs")
+        detail = f"{detail}: {session['problem']}"
+        if session["state"] == "BACKOFF":
+            return warning("state", f"{detail}; it is started again", f"relay-agentd logs {name}")
+        return problem("state", detail, f"relay-agentd logs {name}")
     return ok("state", detail)
 
 

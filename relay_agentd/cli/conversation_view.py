@@ -43,9 +43,15 @@ class View:
         self._as_json = as_json
         self._name = session.get("agentId") or session["key"]
         try:
-            self._provider = cast("BackgroundProvider", find_provider(session["provider"]))
-        except UnknownProvider as error:
-            raise NothingToShow(str(error)) from error
+            found = find_provider(session["provider"])
+        except UnknownProvider:  # an MCP client, or a package that was taken away
+            found = None
+        if not hasattr(found, "read_log"):
+            raise NothingToShow(
+                f"{self._name} ({session['provider']}) keeps no record that can be shown here;"
+                f" `relay-agentd tail --agent {self._name}` shows its messages"
+            )
+        self._provider = cast("BackgroundProvider", found)
         self._follower: Follower | None = None
 
     @classmethod
@@ -96,8 +102,11 @@ class View:
         """The provider's own terminal on it, if it has one. Raises: NothingToShow."""
         session = self._session
         if session["state"] != "RUNNING" or not session["socket"] or not session["conversation"]:
-            problem = session.get("problem") or "try again in a moment"
-            raise NothingToShow(f"{self._name} is {session['state']}: {problem}")
+            problem = f": {session['problem']}" if session.get("problem") else ""
+            raise NothingToShow(
+                f"{self._name} is {session['state']}{problem}; it is started again by itself,"
+                " try again in a moment"
+            )
         environment = without_secrets(os.environ)
         try:
             binary = self._provider.find(environment)
@@ -126,8 +135,6 @@ class View:
         )
 
     def _record(self) -> Path | None:
-        if not hasattr(self._provider, "read_log"):
-            raise NothingToShow(f"the records of {self._session['provider']} cannot be read")
         if self._session["transcript"] is None:
             self._session = daemon().call("session.view", target=self._session["key"])["session"]
         transcript = self._session["transcript"]

@@ -127,3 +127,13 @@ def test_what_is_not_there_to_look_at_is_said(running: Machine) -> None:
         done = running.run(*argv)
         assert done.returncode != 0
         assert said in done.stderr
+
+
+def test_an_agent_without_a_record_says_where_its_messages_are(running: Machine) -> None:
+    with running.terminal("run", "--label", "plain", "--", "sh", "-c", "read line"):
+        eventually(lambda: running.run("ps").stdout.count("plain"), 10)
+
+        done = running.run("logs", "plain")
+
+    assert done.returncode == 1
+    assert "keeps no record that can be shown here; `relay-agentd tail --agent" in done.stderr
