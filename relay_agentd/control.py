@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from relay_agentd.clock import timestamp
 from relay_agentd.errors import AgentdError, ControlRefused, FolderUnsafe, RelayRefused
 from relay_agentd.inspection import inspect
 from relay_agentd.joining import described
@@ -365,7 +366,7 @@ def _described(row: SessionRow) -> Answer:
         "kind": row.kind.value,
         "problem": row.problem,
         "restarts": row.restarts,
-        "openedAt": row.opened_at,
+        "openedAt": timestamp(row.opened_at),
     }
 
 

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from relay_agentd.cli import cli
+from tests.meta.repository import ROOT
 
 ALL = cli.list_commands(click.Context(cli))
 # They print nothing of their own, or what only a shell reads.
@@ -61,6 +62,8 @@ def test_what_prints_also_prints_json(name: str) -> None:
     assert isinstance(option, click.Option)
     assert option.help is not None
     assert "JSON" in option.help or name == "run"
+    described = (ROOT / "docs" / "json.md").read_text().split("\n")
+    assert any(f"`{name}`" in line.split("|")[1] for line in described if line.startswith("| `"))
 
 
 @pytest.mark.parametrize("name", ALL)
