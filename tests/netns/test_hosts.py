@@ -3,6 +3,7 @@
 The cut outlasts the silence after which a daemon gives its stream up.
 """
 
+import os
 import re
 import subprocess
 import sys
