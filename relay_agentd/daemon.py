@@ -12,9 +12,10 @@ import logging
 import os
 import platform
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, Final
 
@@ -159,12 +160,12 @@ class _Daemon:
             stopping.set()
 
         self._store.on_failure(give_up)
+        self._warm_up()
         try:
             async with asyncio.TaskGroup() as tasks:
                 parts = [
                     tasks.create_task(self.link.run(self.supervisor, self._connected)),
                     tasks.create_task(self.outbox.run()),
-                    tasks.create_task(self._warm_up()),
                     tasks.create_task(self._tidy_up()),
                 ]
                 await stopping.wait()
@@ -191,15 +192,25 @@ class _Daemon:
         self.desk.connected()
         self.commands.connected()
 
-    async def _warm_up(self) -> None:
-        """The MCP SDK takes a second to import: in a thread, and before a session needs it."""
-        await asyncio.to_thread(import_module, _MCP)
-        self._mcp_ready.set()
+    def _warm_up(self) -> None:
+        """The MCP SDK takes a second to import: before a session needs it, and in a thread that a
+        daemon that is stopped meanwhile does not wait for."""
+        loop = asyncio.get_running_loop()
+
+        def load() -> None:
+            try:
+                import_module(_MCP)
+            finally:
+                with suppress(RuntimeError):  # the loop is closed by now
+                    loop.call_soon_threadsafe(self._mcp_ready.set)
+
+        threading.Thread(target=load, name="load the tools", daemon=True).start()
 
     async def _serve_mcp(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, instance: str
     ) -> None:
-        module = await asyncio.to_thread(import_module, _MCP)
+        await self._mcp_ready.wait()
+        module = import_module(_MCP)
         await module.serve(
             reader, writer, session_key=key, instance=instance, backend=self._backend
         )
