@@ -226,6 +226,18 @@ class DaemonParts:
         }
         return OpenRequest.parse(described, None)
 
+    def join(self, person: "subprocess.Popen[bytes]") -> None:
+        """A session that a person started himself."""
+        described = {
+            "key": KEY,
+            "provider": "memory",
+            "providerVersion": "1",
+            "cwd": str(self.cwd),
+            "approval": "open",
+        }
+        request = OpenRequest.parse(described, None, SessionKind.JOINED)
+        self.supervisor.join(request, identity(person))
+
     def launch(
         self,
         launcher: "subprocess.Popen[bytes]",
