@@ -116,7 +116,7 @@ def gate(control: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         from importlib import import_module
 
         # The gate of Claude Code's sessions judges commands the same way.
-        if import_module("hook").only_reads(given.get("command")):
+        if import_module("rules").only_reads(given.get("command"), payload.get("cwd")):
             return {}
     return denial(
         f"Agent Relay: this session is {mode}"
