@@ -7,6 +7,7 @@ overrides the server (same name) and is left alone by the hooks. Plans only.
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,7 +76,7 @@ def _tables(config: Path, *, python: str, control: str, pipe: str, settings: str
             Hook(event=event, key=key, command=command, seconds=seconds, trusted_hash=trusted)
         )
     return ConfigTables(
-        config=str(config.resolve()),
+        config=os.path.realpath(config),
         name=SERVER,
         server={
             "command": program[0],
