@@ -202,17 +202,29 @@ def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]
 
     Only those whose command line names one of `programs` (our pipe, our hook, the session's
     folder) and whose environment carries the session's key: a person's own programs may inherit
-    that environment and are never touched. Reads the whole process table: call it in a thread.
+    that environment and are never touched, nor what another provider among them started. Reads
+    the whole process table: call it in a thread.
     """
     found: dict[int, ProcessId] = {}
+
+    def is_named(process: psutil.Process) -> bool:
+        return any(program in word for word in process.cmdline() for program in programs)
+
+    def is_marked(process: psutil.Process) -> bool:
+        return process.environ().get(SESSION_VARIABLE) == session_key
+
+    def is_of_others(process: psutil.Process) -> bool:
+        with suppress(psutil.Error, OSError):
+            parent = process.parent()
+            return parent is not None and is_marked(parent) and not is_named(parent)
+        return False
+
     own = os.getuid()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid == os.getpid() or process.uids().real != own:
                 continue
-            if not any(program in word for word in process.cmdline() for program in programs):
-                continue
-            if process.environ().get(SESSION_VARIABLE) == session_key:
+            if is_named(process) and is_marked(process) and not is_of_others(process):
                 for each in (process, *process.children(recursive=True)):
                     found[each.pid] = ProcessId(each.pid, each.create_time())
     return list(found.values())

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from relay_agentd.process import ProcessId, find_leftovers, send_signal, terminate, wait_gone
@@ -139,3 +140,27 @@ def test_left_over_takes_along_what_it_started(start: Start) -> None:
     assert [process.pid for process in found] == [shell.pid, command]
     asyncio.run(terminate(found, grace=0.5))
     assert not any(process.is_alive() for process in found)
+
+
+def test_what_another_program_with_that_environment_started_is_not_left_over(start: Start) -> None:
+    """A person's own provider, in a terminal that was once opened from within the session."""
+    tool = "sleep 64 & echo $$; wait  # /shell-snapshots/snapshot-bash-1.sh"
+    of_the_person = "import subprocess, sys; subprocess.run(['bash', '-c', sys.stdin.read()])"
+    child = subprocess.Popen(
+        [sys.executable, "-c", of_the_person],
+        env={**os.environ, SESSION_VARIABLE: "00000000000000aa"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(tool.encode())
+    child.stdin.close()
+    shell = psutil.Process(int(child.stdout.readline()))
+    try:
+        assert find_leftovers("00000000000000aa", ["/shell-snapshots/snapshot-"]) == []
+    finally:
+        for each in (*shell.children(), shell):
+            each.kill()
+        child.wait()
+        child.stdout.close()
