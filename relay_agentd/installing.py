@@ -7,7 +7,10 @@ byte; out of any other only what is ours is taken. Whatever line it is killed at
 again finishes it. Runs in the command's process.
 """
 
+import hashlib
+import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,9 +20,10 @@ from typing import Any
 
 from relay_agentd.errors import AgentdError
 from relay_agentd.install_record import Record, content_of, digest_of, replace_content
-from relay_agentd.paths import make_private
+from relay_agentd.paths import Paths, make_private
 from relay_agentd.spawn import run_quietly
-from relay_launchers.base import Command
+from relay_launchers.base import Binary, Command
+from relay_launchers.environment import without_session
 from relay_launchers.install import (
     Change,
     Installer,
@@ -129,6 +133,33 @@ def uninstall(
         raise InstallFailed(str(refusal)) from refusal
     except OSError as error:
         raise InstallFailed(f"cannot change {error.filename}: {error.strerror}") from error
+
+
+def folder_for(provider: str, home: Path, paths: Paths) -> Path:
+    """The installation's own folder."""
+    mark = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:8]
+    return paths.data / "installed" / f"{provider}-{mark}"
+
+
+def request_for(
+    provider: str,
+    installer: Installer,
+    binary: Binary | None,
+    paths: Paths,
+    environment: Mapping[str, str],
+) -> InstallRequest:
+    """What `install` is told on this machine."""
+    home = installer.home(environment).absolute()
+    return InstallRequest(
+        home=home,
+        data=folder_for(provider, home, paths),
+        binary=binary if installer.needs_program else None,
+        environment=without_session(environment),
+        python=Path(sys.executable),
+        pipe=Path(__file__).with_name("mcp_pipe.py"),
+        control_socket=paths.control_socket,
+        config=paths.env_file,
+    )
 
 
 # --- installing ---

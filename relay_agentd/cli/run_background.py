@@ -30,7 +30,12 @@ def run_background(
 ) -> None:
     """Start it, and say how to follow it. Raises: AgentdError."""
     from relay_agentd.autostart import ensure_running
+    from relay_launchers.registry import UnknownProvider, find_provider
 
+    try:
+        find_provider(provider)  # as `run` in a terminal says it
+    except UnknownProvider as error:
+        raise click.UsageError(str(error)) from error
     settings = here.settings
     request = {
         "key": secrets.token_hex(8),
