@@ -214,9 +214,13 @@ def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]
         return process.environ().get(SESSION_VARIABLE) == session_key
 
     def is_of_others(process: psutil.Process) -> bool:
+        # All the way up: a child that was only just forked still bears its parent's name.
         with suppress(psutil.Error, OSError):
-            parent = process.parent()
-            return parent is not None and is_marked(parent) and not is_named(parent)
+            for parent in process.parents():
+                if not is_marked(parent):
+                    return False
+                if not is_named(parent):
+                    return True
         return False
 
     own = os.getuid()
