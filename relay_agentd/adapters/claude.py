@@ -28,6 +28,7 @@ from relay_agentd.adapters.claude_session import ClaudeSession
 from relay_agentd.adapters.claude_transcript import TranscriptReader, changes, last_sighting
 from relay_agentd.adapters.claude_transport import Sent, ring, send_frames
 from relay_agentd.adapters.ladder import Ladder
+from relay_agentd.process import is_stopped
 from relay_launchers.claude.envelope import frames
 from relay_launchers.claude.evidence import Sighting, sightings
 from relay_server.wire import AgentStatus, ApprovalMode, Reachability
@@ -309,6 +310,9 @@ class ClaudeAdapter:
         """Read what is new and draw the conclusions."""
         session = self._session
         if session is not None:
+            if session.pid is not None and is_stopped(session.pid):
+                # What was handed to it waits inside: it neither rests nor has lost anything.
+                self._status_since = self._now()
             if self._under_way:
                 added = await asyncio.to_thread(self._reader.read_new, session.transcripts)
                 self._prove_by_transcript(added)
