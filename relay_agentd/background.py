@@ -28,7 +28,7 @@ from relay_agentd.paths import Paths
 from relay_agentd.process import ProcessId, environment_of, terminate, wait_gone
 from relay_agentd.remains import remove_remains
 from relay_agentd.session import Session
-from relay_agentd.session_environment import marked_environment, without_secrets
+from relay_agentd.session_environment import marked_environment
 from relay_agentd.session_folder import last_words, size_of, write_private
 from relay_agentd.session_state import SessionEvent, SessionState
 from relay_agentd.spawn import Child, spawn_detached
@@ -41,6 +41,7 @@ from relay_launchers.base import (
     Provider,
     ProviderNotFound,
 )
+from relay_launchers.environment import without_session
 from relay_launchers.registry import UnknownProvider, find_provider
 
 log = logging.getLogger(__name__)
@@ -109,8 +110,8 @@ class Hosts:
     def take_over(self, session: Session) -> None:
         """Go on with a session of an earlier daemon."""
         process = session.row.provider_process
-        given = without_secrets(environment_of(process)) if process is not None else {}
-        given = given or without_secrets({**os.environ, **session.row.environment})
+        given = without_session(environment_of(process)) if process is not None else {}
+        given = given or without_session({**os.environ, **session.row.environment})
         self._live(session, given, is_new=False)
 
     async def started(self, key: str) -> None:

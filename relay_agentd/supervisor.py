@@ -25,13 +25,14 @@ from relay_agentd.paths import Paths, make_private
 from relay_agentd.process import send_signal, terminate, wait_gone
 from relay_agentd.remains import cause_of_death, remove_remains
 from relay_agentd.session import Machine, Session
-from relay_agentd.session_environment import kept, without_secrets
+from relay_agentd.session_environment import kept
 from relay_agentd.session_names import one_called
 from relay_agentd.session_request import OpenRequest, process_of
 from relay_agentd.session_state import LIVE, SessionEvent, SessionState, advance
 from relay_agentd.store.sessions import SessionKind, SessionRow
 from relay_agentd.watches import Watches
 from relay_launchers.base import Provider
+from relay_launchers.environment import without_session
 from relay_launchers.registry import find_provider
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Supervisor:
         Raises: ControlRefused.
         """
         if self._machine.store.sessions.find(request.key) is None:
-            given = without_secrets(environment)
+            given = without_session(environment)
             session = self._add(request, environment=kept(given))
             self._hosts.begin(session, given)
 

@@ -24,10 +24,11 @@ from typing import Any, Final
 from relay_agentd.adapters.base import Answer, Delivery, Outcome, Probe, SessionPort, Way
 from relay_agentd.adapters.claude_probe import BELL, SOCKET, absent_ways, probe
 from relay_agentd.adapters.claude_questions import ClaudeQuestions
-from relay_agentd.adapters.claude_session import ClaudeSession
-from relay_agentd.adapters.claude_transcript import TranscriptReader, changes, last_sighting
+from relay_agentd.adapters.claude_session import ClaudeSession, learned
+from relay_agentd.adapters.claude_transcript import TranscriptReader, last_sighting
 from relay_agentd.adapters.claude_transport import Sent, ring, send_frames
 from relay_agentd.adapters.ladder import Ladder
+from relay_agentd.adapters.record_changes import changes
 from relay_agentd.process import is_stopped
 from relay_launchers.claude.envelope import frames
 from relay_launchers.claude.evidence import Sighting, sightings
@@ -37,6 +38,7 @@ PROOF_SECONDS: Final = 10.0
 """How long a session may rest without showing a delivery it was handed."""
 RING_SECONDS: Final = 3.0
 """How long a rung bell may stay unanswered by a session at rest."""
+TICK_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 1.5
 """How long after SessionStart the bell is not heard: Claude Code sets its file watch up then."""
 LAG_SECONDS: Final = 3.0
@@ -223,16 +225,10 @@ class ClaudeAdapter:
         self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
     ) -> bool:
         """Take over what a hook says of the session; False when it speaks for another one."""
-        try:
-            told = ClaudeSession.from_hook(payload, environment)
-        except KeyError:
-            return False
         known = self._session
-        if known is not None and not known.may_become(told, starts=event == "SessionStart"):
-            return False
-        session = known.updated(told) if known is not None else told
-        if session == known:
-            return True
+        session = learned(known, event, payload, environment)
+        if session is None or session == known:
+            return session is not None
         self._session = session
         # The folder goes with the session, possibly under the feet of its last hooks.
         with contextlib.suppress(OSError):
@@ -302,7 +298,8 @@ class ClaudeAdapter:
         yield
         session = self._session
         folders = {Path(path).parent for path in session.transcripts} if session else set()
-        async with aclosing(changes(sorted(folders) if self._under_way else [])) as ticks:
+        watched = sorted(folders) if self._under_way else []
+        async with aclosing(changes(watched, tick=TICK_SECONDS)) as ticks:
             async for _ in ticks:
                 yield
 

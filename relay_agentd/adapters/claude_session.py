@@ -105,6 +105,22 @@ class ClaudeSession:
             return None
 
 
+def learned(
+    known: ClaudeSession | None,
+    event: str,
+    payload: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> ClaudeSession | None:
+    """What is known after a hook has reported `event`; None when it speaks for another session."""
+    try:
+        told = ClaudeSession.from_hook(payload, environment)
+    except KeyError:
+        return None
+    if known is None:
+        return told
+    return known.updated(told) if known.may_become(told, starts=event == "SessionStart") else None
+
+
 def _config_folder(environment: Mapping[str, str]) -> str:
     given = environment.get("CLAUDE_CONFIG_DIR")
     return given or str(Path(environment.get("HOME") or "~").expanduser() / ".claude")

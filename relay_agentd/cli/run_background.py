@@ -9,7 +9,7 @@ import click
 from relay_agentd.cli.output import print_json, progress
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import DaemonUnreachable
-from relay_agentd.session_environment import without_secrets
+from relay_launchers.environment import without_session
 
 if TYPE_CHECKING:
     from relay_agentd.autostart import Machine
@@ -41,15 +41,10 @@ def run_background(
         "key": secrets.token_hex(8),
         "provider": provider,
         "cwd": str(cwd),
-        "approval": settings.approval.value,
-        "label": settings.label,
-        "tags": list(settings.tags),
-        "capabilities": list(settings.capabilities),
-        "channels": list(settings.channels),
-        "rig": settings.rig,
+        **settings.described(),
         "arguments": list(arguments),
         "prompt": prompt,
-        "environment": without_secrets(here.environment),
+        "environment": without_session(here.environment),
     }
     with progress(f"starting {provider}"):
         ensure_running(here, may_start=may_start)

@@ -51,6 +51,30 @@ def test_process_with_the_same_pid_and_another_time_is_not_signalled(start: Star
     assert child.poll() is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not count from the boot")
+def test_process_stays_who_it_is_when_the_clock_is_set(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = start("sleep", "60")
+    before = _identity(child)
+    at_boot = psutil.boot_time()
+    # The kernel's own word for when it booted moves with the clock.
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: at_boot + 3600)
+
+    assert before.is_alive()
+    assert _identity(child) == before
+    assert send_signal(before, signal.SIGTERM)
+    assert child.wait(5) == -signal.SIGTERM
+
+
+def test_process_that_an_earlier_version_wrote_down_is_known(start: Start) -> None:
+    child = start("sleep", "60")
+    created = psutil.Process(child.pid).create_time()
+
+    assert ProcessId(child.pid, created).is_alive()
+    assert not ProcessId(child.pid, created - 60).is_alive()
+
+
 def test_signal_arrives_where_the_system_has_no_handle_to_give(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from relay_agentd.adapters import claude
 from relay_agentd.adapters.base import Delivery, Outcome
 from relay_agentd.adapters.claude import ClaudeAdapter
 from relay_agentd.adapters.claude_session import ClaudeSession
-from relay_agentd.adapters.claude_transcript import TICK_SECONDS
+from relay_agentd.adapters.record_changes import TICK_SECONDS
 from relay_server.wire import AgentStatus, Priority, Reachability
 from tests.claude.world import World, running
 
