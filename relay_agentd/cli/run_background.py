@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay_agentd.cli.output import print_json, progress
+from relay_agentd.cli.output import one_line, print_json, progress
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import DaemonUnreachable
 from relay_launchers.environment import without_session
@@ -71,5 +71,5 @@ def _say(started: dict[str, Any]) -> None:
     ]
     if started["agentId"] is None:
         problem = started.get("problem") or "`relay-agentd ps` shows when it is"
-        lines.insert(0, f"It runs, but is not on the relay yet: {problem}")
+        lines.insert(0, f"It runs, but is not on the relay yet: {one_line(problem)}")
     click.echo("\n".join(lines), err=True)

@@ -123,8 +123,9 @@ def gate(control: str, config: str, server: int, payload: Mapping[str, Any]) -> 
     if tool == "Bash" and isinstance(given, dict):
         from importlib import import_module
 
-        # The gate of Claude Code's sessions judges commands the same way.
-        if import_module("rules").only_reads(given.get("command"), payload.get("cwd")):
+        # The gate of Claude Code's sessions judges commands the same way. The folder is the model's
+        # to choose (`workdir`), and the hook is not told.
+        if import_module("rules").only_reads(given.get("command"), None):
             return {}
     return denial(
         f"Agent Relay: this session is {mode}"

@@ -15,7 +15,6 @@ from relay_agentd.adapters import claude
 from relay_agentd.adapters.base import Delivery, Outcome
 from relay_agentd.adapters.claude import ClaudeAdapter
 from relay_agentd.adapters.claude_session import ClaudeSession
-from relay_agentd.adapters.record_changes import TICK_SECONDS
 from relay_server.wire import AgentStatus, Priority, Reachability
 from tests.claude.world import World, running
 
@@ -226,7 +225,7 @@ async def test_nothing_is_lost_while_the_program_is_stopped(tmp_path: Path) -> N
 
         async with running(world.adapter):
             # More than one look at it.
-            await asyncio.sleep(1.5 * TICK_SECONDS)
+            await asyncio.sleep(1.5 * claude.TICK_SECONDS)
             assert "lost" not in world.port.names()
 
             program.send_signal(signal.SIGCONT)

@@ -17,7 +17,7 @@ from relay_launchers.codex.install import JOINED_PROGRAM
 from relay_launchers.in_session import CONVERSATION_FILE
 
 WRITE = {"tool_name": "Bash", "tool_input": {"command": "touch made"}}
-READ = {"tool_name": "Bash", "tool_input": {"command": "git status; cat a | wc -l"}}
+READ = {"tool_name": "Bash", "tool_input": {"command": "cat a | wc -l; ls src"}}
 
 
 @pytest.fixture
@@ -75,6 +75,8 @@ def test_the_written_mode_counts_without_any_daemon(control: Path) -> None:
 
     assert verdict(control) == "deny"
     assert verdict(control, READ) == ""
+    # In whatever folder the model chose: git runs what a repository there names.
+    assert verdict(control, {"tool_name": "Bash", "tool_input": {"command": "git log"}}) == "deny"
     assert verdict(control, {"tool_name": "mcp__relay__relay_send", "tool_input": {}}) == ""
 
 
