@@ -102,7 +102,9 @@ class ApprovalDesk:
 
     def settle(self, ask_id: str, *, instance: str) -> None:
         """The session does not need this answer any more."""
-        question = self._questions.get((instance, ask_id))
+        # Gone from here at once: asked again while the relay is still to hear of the end, it is a
+        # question of its own.
+        question = self._questions.pop((instance, ask_id), None)
         if question is not None:
             question.is_settled = True
             question.changed.set()
@@ -152,7 +154,9 @@ class ApprovalDesk:
                 return
             await self._cancel(question)
         finally:
-            self._questions.pop((question.instance, question.ask.id), None)
+            name = (question.instance, question.ask.id)
+            if self._questions.get(name) is question:
+                del self._questions[name]
 
     async def _post(self, question: _Question) -> Mapping[str, Any] | None:
         """The approval as the relay keeps it; None when there will be none."""

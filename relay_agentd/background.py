@@ -24,11 +24,11 @@ from typing import Final, cast
 import relay_agentd
 from relay_agentd.clock import monotonic, now
 from relay_agentd.errors import AgentdError
-from relay_agentd.paths import Paths, make_private
+from relay_agentd.paths import Paths
 from relay_agentd.process import ProcessId, environment_of, terminate, wait_gone
 from relay_agentd.remains import remove_remains
 from relay_agentd.session import Session
-from relay_agentd.session_environment import kept, marked_environment, without_secrets
+from relay_agentd.session_environment import marked_environment
 from relay_agentd.session_folder import last_words, size_of, write_private
 from relay_agentd.session_state import SessionEvent, SessionState
 from relay_agentd.spawn import Child, spawn_detached
@@ -41,6 +41,7 @@ from relay_launchers.base import (
     Provider,
     ProviderNotFound,
 )
+from relay_launchers.environment import without_session
 from relay_launchers.registry import UnknownProvider, find_provider
 
 log = logging.getLogger(__name__)
@@ -102,17 +103,15 @@ class Hosts:
 
     # --- for the supervisor ---
 
-    def begin(self, session: Session, environment: Mapping[str, str]) -> None:
+    def begin(self, session: Session, environment: dict[str, str]) -> None:
         """Start a new session."""
-        given = without_secrets(environment)
-        session.change(environment=kept(given))
-        self._live(session, given, is_new=True)
+        self._live(session, environment, is_new=True)
 
     def take_over(self, session: Session) -> None:
         """Go on with a session of an earlier daemon."""
         process = session.row.provider_process
-        given = without_secrets(environment_of(process)) if process is not None else {}
-        given = given or without_secrets({**os.environ, **session.row.environment})
+        given = without_session(environment_of(process)) if process is not None else {}
+        given = given or without_session({**os.environ, **session.row.environment})
         self._live(session, given, is_new=False)
 
     async def started(self, key: str) -> None:
@@ -188,7 +187,7 @@ class Hosts:
         try:
             if session.row.state is SessionState.RUNNING:
                 process = session.row.provider_process
-                make_private(session.folder)
+                session.prepare_folder()
             else:
                 process = await self._start(session, life.environment)
         except AgentdError as failure:
@@ -260,7 +259,7 @@ class Hosts:
 
     async def _start(self, session: Session, environment: dict[str, str]) -> ProcessId:
         """Plan, spawn, write down, wait until it listens. Raises: AgentdError, OSError."""
-        make_private(session.folder)
+        session.prepare_folder()
         provider, request = await self._request(session, environment)
         plan = self._plan(session, provider, request)
         for path, text in plan.files.items():

@@ -27,7 +27,7 @@ from relay_agentd.errors import AgentdError, ControlRefused, RelayRefused, Relay
 from relay_agentd.launch_rules import LaunchDefaults, launch_request
 from relay_agentd.relay_calls import Call
 from relay_agentd.relay_client import AsyncRelayClient
-from relay_agentd.relay_stream import RECONNECT
+from relay_agentd.relay_stream import RECONNECT, hand_on_command
 from relay_agentd.session_log import read_tail, render
 from relay_agentd.session_state import LIVE
 from relay_agentd.store import Store
@@ -111,7 +111,7 @@ class Commands:
         with suppress(RelayUnreachable, RelayRefused):
             found = await self._client.request(call)
             for command in reversed(found.get("commands", [])):
-                self.commanded(command)
+                hand_on_command(command, self)
 
     def _carry_on(self, row: CommandRow) -> None:
         if row.id in self._tasks or row.state is CommandState.FOREIGN:

@@ -21,7 +21,6 @@ from relay_agentd.joining import described
 from relay_agentd.paths import Paths
 from relay_agentd.plain_codex import PROVIDER, TOOLS_PREFIX, PlainCodex
 from relay_agentd.session import Session
-from relay_agentd.session_names import one_called
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.session_state import SessionState
 from relay_agentd.session_tools import ToolBackend
@@ -301,8 +300,7 @@ class ControlServer:
         return {"messages": list(mail.messages), "left": mail.left}
 
     async def _on_inspect(self, _connection: _Connection, request: Request) -> Answer:
-        sessions = self._supervisor.sessions()
-        return await inspect(one_called(sessions, str(request.get("target"))))
+        return await inspect(self._supervisor.find_called(str(request.get("target"))))
 
     async def _on_stop(self, _connection: _Connection, request: Request) -> Answer:
         await self._supervisor.stop_session(

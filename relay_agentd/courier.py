@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # An adapter says when pushing is worth another try; if it forgot, this is when.
 _NOT_READY_SECONDS: Final = 30.0
+_READY_AGAIN_SECONDS: Final = 0.1
 # Adapters have time-outs of their own; one that forgot must not stop the mail.
 _PUSH_SECONDS: Final = 30.0
 # The hook that asks has three seconds in all.
@@ -84,6 +85,8 @@ class Courier:
         self._idle = asyncio.Event()
         self._idle.set()
         self._not_before = 0.0
+        self._is_ready = True
+        """Said since the last push began."""
         self._checks: dict[str, int] = {}
         self._since: dict[str, tuple[DeliveryState, float]] = {}
         self._pushing: str | None = None
@@ -109,6 +112,7 @@ class Courier:
     def ready(self) -> None:
         """Pushing is worth another try; a bell that was rung was not heard."""
         self._not_before = 0.0
+        self._is_ready = True
         for row in self._mail.open_deliveries(self._key):
             if row.state is DeliveryState.RUNG:
                 self._advance(row, DeliveryEvent.SILENT)
@@ -159,13 +163,16 @@ class Courier:
             # Whatever comes back, the row stays OFFERED until it is known.
             self._pushing = row.id
             self._idle.clear()
+            self._is_ready = False
             try:
                 outcome = await self._push(row)
             finally:
                 self._pushing = None
                 self._idle.set()
             if outcome is Outcome.NOT_NOW:
-                self._not_before = monotonic() + _NOT_READY_SECONDS
+                # It may have become ready just while it refused.
+                pause = _READY_AGAIN_SECONDS if self._is_ready else _NOT_READY_SECONDS
+                self._not_before = monotonic() + pause
             # Its proof may have come first.
             current = self._mail.find_delivery(row.id) or row
             self._advance(current, _EVENTS[outcome], via="push")

@@ -71,15 +71,9 @@ async def _probe(session: Session) -> list[Probe]:
 
 
 def _processes(session: Session) -> list[dict[str, Any]]:
-    roles = {
-        "launcher": session.row.launcher,
-        "helper": session.row.helper,
-        "provider": session.row.provider_process,
-    }
     return [
         {"role": role, "pid": process.pid, "alive": process.is_alive()}
-        for role, process in roles.items()
-        if process is not None
+        for role, process in session.row.roles().items()
     ]
 
 

@@ -90,6 +90,8 @@ def install(installer: Installer, request: InstallRequest, *, dry_run: bool) -> 
         record = Record.load(request.data)
         if record is not None and record.version == plan.version and _is_there(plan):
             return Report(state="already installed", home=request.home, version=plan.version)
+        if record is None:
+            _refuse_folders_of_others(plan, traces, request.data)
         report = _forecast(plan, request.home, is_update=record is not None)
         if not dry_run:
             _carry_out(plan, traces, request, record)
@@ -168,6 +170,16 @@ def request_for(
 def _is_there(plan: InstallPlan) -> bool:
     files = all(_text(path) == text for path, text in plan.files.items())
     return files and all(_is_in(path, change) for path, change in plan.changes.items())
+
+
+def _refuse_folders_of_others(plan: InstallPlan, traces: Traces, data: Path) -> None:
+    """What would be ours to remove later must not be somebody's now. Raises: InstallRefused."""
+    for folder in traces.folders:
+        ours = [path for path in plan.files if path.is_relative_to(folder)]
+        if folder.is_relative_to(data) or not folder.is_dir() or not any(folder.iterdir()):
+            continue
+        if any(_text(path) != plan.files[path] for path in ours):
+            raise InstallRefused(f"{folder} is there already and is not ours: move it away first")
 
 
 def _forecast(plan: InstallPlan, home: Path, *, is_update: bool) -> Report:
@@ -282,7 +294,8 @@ def _undo(
 ) -> None:
     for path, (_, content) in steps.items():
         if content is None:
-            path.unlink(missing_ok=True)
+            # A person's link to a file that was not there yet stays.
+            (path.resolve() if path in traces.changes else path).unlink(missing_ok=True)
         else:
             replace_content(path, content)
     for folder in traces.folders:

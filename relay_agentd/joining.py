@@ -23,12 +23,7 @@ def described(request: Mapping[str, Any], paths: Paths) -> dict[str, Any]:
         return whole
     settings = _settings({str(name): str(text) for name, text in environment.items()}, paths)
     return {
-        "approval": settings.approval.value,
-        "label": settings.label,
-        "tags": list(settings.tags),
-        "capabilities": list(settings.capabilities),
-        "channels": list(settings.channels),
-        "rig": settings.rig,
+        **settings.described(),
         **whole,
     }
 

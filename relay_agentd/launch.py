@@ -24,7 +24,7 @@ from relay_agentd.clock import monotonic
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import AgentdError
 from relay_agentd.process import ProcessId, send_signal
-from relay_agentd.session_environment import marked_environment, without_secrets
+from relay_agentd.session_environment import marked_environment
 from relay_agentd.session_folder import last_words, remove_session_folder, write_private
 from relay_agentd.session_link import SessionLink
 from relay_agentd.spawn import Child, spawn_tied
@@ -37,6 +37,7 @@ from relay_launchers.base import (
     Provider,
     ProviderNotFound,
 )
+from relay_launchers.environment import without_session
 from relay_launchers.registry import UnknownProvider, find_provider
 
 _HELPER_READY_SECONDS = 15.0
@@ -185,7 +186,7 @@ def _request(launch: Launch) -> tuple[Provider, LaunchRequest]:
     """The provider and what it needs to plan. Raises: ProviderUnknown, ProviderMissing."""
     machine = launch.machine
     key = secrets.token_hex(8)
-    environment = without_secrets(machine.environment)
+    environment = without_session(machine.environment)
     try:
         provider = find_provider(launch.provider)
         binary = provider.find(environment)
@@ -234,12 +235,7 @@ def _link(launch: Launch, request: LaunchRequest) -> SessionLink:
         key=request.session_key,
         provider=launch.provider,
         cwd=str(launch.cwd),
-        approval=request.approval,
-        label=settings.label,
-        tags=list(settings.tags),
-        capabilities=list(settings.capabilities),
-        channels=list(settings.channels),
-        rig=settings.rig or _own_name(launch),
+        **{**settings.described(), "rig": settings.rig or _own_name(launch)},
         launcher=_wire(ProcessId.of(os.getpid())),
         providerVersion=request.binary.version,
         arguments=list(launch.arguments),

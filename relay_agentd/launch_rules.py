@@ -31,14 +31,13 @@ def launch_request(key: str, wanted: Mapping[str, Any], defaults: LaunchDefaults
     """The session that is asked for. Raises: ControlRefused."""
     settings = defaults.settings
     fields = {
+        **settings.described(),
         "key": key,
         "provider": wanted.get("provider"),
         "cwd": str(allowed_folder(str(wanted.get("cwd")), defaults.roots)),
         "approval": wanted.get("approvalMode") or settings.approval.value,
         "label": wanted.get("label") or None,
         "tags": wanted.get("tags") or list(settings.tags),
-        "capabilities": list(settings.capabilities),
-        "channels": list(settings.channels),
         "arguments": allowed_arguments(wanted.get("args") or []),
         "prompt": wanted.get("prompt") or None,
     }

@@ -23,7 +23,7 @@ _PATIENCE_SECONDS: Final = 3.0
 
 
 async def settle_machine_name(file: Path, client: AsyncRelayClient, *, is_new: bool) -> str:
-    """The name. A machine that is not `is_new` has gone by its host name before it was kept."""
+    """The name. A machine that is not `is_new` may have agents at the relay, by its host name."""
     kept = kept_machine_id(file)
     if kept is not None:
         return kept

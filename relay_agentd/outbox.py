@@ -15,7 +15,7 @@ down does not hold up the others.
 import asyncio
 import logging
 import random
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -102,7 +102,8 @@ class Outbox:
         """When they were first tried since we knew that the relay had none of them."""
         self._slowed: dict[str, float] = {}
         """Senders to whom the relay said: not so fast; and until when."""
-        self._talked: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._talked: dict[str, deque[float]] = {}
+        """When each sender's messages were given to agents here, the latest ones."""
 
     async def submit(
         self, message: Mapping[str, Any], *, idempotency_key: str
@@ -189,6 +190,10 @@ class Outbox:
             if row is None or not self._waits_for_another(row):
                 break
             passed_over.add(row.sender)
+        if row is None and not passed_over:
+            # Nothing waits: nothing has to be remembered of it, whoever told that it got through.
+            self._said.clear()
+            self._tried.clear()
         pause = min(self._slowed.values()) - monotonic() if self._slowed else None
         return row, pause
 
@@ -358,12 +363,12 @@ class Outbox:
         }
 
     def _may_talk(self, sender: str) -> bool:
-        times = self._talked[sender]
-        while times and monotonic() - times[0] > _LOCAL_WINDOW_SECONDS:
-            times.popleft()
-        if len(times) >= _LOCAL_LIMIT:
+        oldest = monotonic() - _LOCAL_WINDOW_SECONDS
+        self._talked = {who: talked for who, talked in self._talked.items() if talked[-1] > oldest}
+        talked = self._talked.setdefault(sender, deque(maxlen=_LOCAL_LIMIT))
+        if len(talked) == _LOCAL_LIMIT and talked[0] > oldest:
             return False
-        times.append(monotonic())
+        talked.append(monotonic())
         return True
 
     def _forget(self, row: OutboxRow) -> None:

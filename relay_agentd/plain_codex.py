@@ -94,7 +94,7 @@ class PlainCodex:
         free = [each for each in terminals if each.process not in taken]
 
         def age(terminal: Running) -> float:
-            return begun - terminal.process.created
+            return begun - terminal.started_at
 
         own = [each for each in free if 0 <= age(each) + 1 <= _COMPOSER_SECONDS]
         here = [each for each in terminals if each.cwd == cwd]

@@ -11,6 +11,8 @@ import signal
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self
 
 import psutil
@@ -18,11 +20,37 @@ import psutil
 from relay_agentd.clock import monotonic
 from relay_launchers.base import SESSION_VARIABLE
 
-# psutil derives creation times from the boot time, which moves a little with the clock. No pid
-# is used again within that time.
+# No pid is used again within that time.
 _SAME_TIME_SECONDS = 2.0
+# Above all times since the epoch: a creation time that was written down before ours were made.
+_FIRST_BOOT = 1e12
 _POLL_SECONDS = 1.0
 _HAS_PIDFD = hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
+
+
+@lru_cache(maxsize=1)
+def _boot() -> float:
+    """A number of this boot of the machine, far from those of others; 0 where the kernel names no
+    boot, and a creation time is a time of the clock."""
+    try:
+        name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return _FIRST_BOOT + int(name[:8], 16) % 90_000 * 1e9
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _created(process: psutil.Process) -> float:
+    """When it was created, by what never changes: psutil counts from the boot time, which the
+    kernel moves whenever somebody sets the clock. Raises: psutil.Error."""
+    boot = _boot()
+    if not boot:
+        return process.create_time()
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise psutil.NoSuchProcess(process.pid) from error
+    # Behind the program's name, which may hold anything.
+    return boot + int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +59,13 @@ class ProcessId:
 
     pid: int
     created: float
+    """When it was created, in seconds from a point that is the same for all of this boot."""
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
         """The process that has this pid now."""
         try:
-            return cls(pid, psutil.Process(pid).create_time())
+            return cls(pid, _created(psutil.Process(pid)))
         except psutil.Error:
             return None
 
@@ -54,7 +83,8 @@ class ProcessId:
         """Does it still run? A zombie does not."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < _SAME_TIME_SECONDS
+            created = process.create_time() if self.created < _FIRST_BOOT else _created(process)
+            same = abs(created - self.created) < _SAME_TIME_SECONDS
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
@@ -69,6 +99,15 @@ def environment_of(process: ProcessId) -> dict[str, str]:
         if process.is_alive():
             return dict(psutil.Process(process.pid).environ())
     return {}
+
+
+def is_stopped(pid: int) -> bool:
+    """Does it hang in the middle of whatever it does, by SIGSTOP or a debugger?"""
+    try:
+        stopped = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        return psutil.Process(pid).status() in stopped
+    except psutil.Error:
+        return False
 
 
 def send_signal(process: ProcessId, signum: signal.Signals) -> bool:
@@ -142,6 +181,8 @@ class Running:
     """A process as the process table shows it."""
 
     process: ProcessId
+    started_at: float
+    """Unix time."""
     argv: tuple[str, ...]
     program: str
     has_terminal: bool
@@ -155,7 +196,8 @@ class Running:
             with suppress(psutil.Error):
                 cwd = process.cwd()
             return cls(
-                ProcessId(process.pid, process.create_time()),
+                ProcessId(process.pid, _created(process)),
+                process.create_time(),
                 tuple(process.cmdline()),
                 process.exe(),
                 process.terminal() is not None,
@@ -202,20 +244,49 @@ def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]
 
     Only those whose command line names one of `programs` (our pipe, our hook, the session's
     folder) and whose environment carries the session's key: a person's own programs may inherit
-    that environment and are never touched. Reads the whole process table: call it in a thread.
+    that environment and are never touched, nor what another provider among them started. Reads
+    the whole process table: call it in a thread.
     """
+    left = _Leftovers(session_key, programs)
     found: dict[int, ProcessId] = {}
     own = os.getuid()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid == os.getpid() or process.uids().real != own:
                 continue
-            if not any(program in word for word in process.cmdline() for program in programs):
-                continue
-            if process.environ().get(SESSION_VARIABLE) == session_key:
+            if left.holds(process):
                 for each in (process, *process.children(recursive=True)):
-                    found[each.pid] = ProcessId(each.pid, each.create_time())
+                    found[each.pid] = ProcessId(each.pid, _created(each))
     return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Leftovers:
+    """What of the process table a dead session left."""
+
+    session_key: str
+    programs: Sequence[str]
+
+    def holds(self, process: psutil.Process) -> bool:
+        """Raises: psutil.Error when it cannot be looked at, or is gone."""
+        is_ours = self._is_named(process) and self._is_marked(process)
+        return is_ours and not self._is_of_others(process)
+
+    def _is_named(self, process: psutil.Process) -> bool:
+        return any(program in word for word in process.cmdline() for program in self.programs)
+
+    def _is_marked(self, process: psutil.Process) -> bool:
+        return process.environ().get(SESSION_VARIABLE) == self.session_key
+
+    def _is_of_others(self, process: psutil.Process) -> bool:
+        # All the way up: a child that was only just forked still bears its parent's name.
+        with suppress(psutil.Error, OSError):
+            for parent in process.parents():
+                if not self._is_marked(parent):
+                    return False
+                if not self._is_named(parent):
+                    return True
+        return False
 
 
 def _open_pidfd(process: ProcessId) -> int | None:

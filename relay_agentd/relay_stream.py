@@ -35,7 +35,14 @@ class LinkState(StrEnum):
     POLLING = "polling"
 
 
-class LinkListener(Protocol):
+class CommandListener(Protocol):
+    """Who is told what the relay asks of this machine."""
+
+    def commanded(self, command: Mapping[str, Any]) -> None:
+        """May come more than once."""
+
+
+class LinkListener(CommandListener, Protocol):
     """Who is told what comes from the relay."""
 
     def mail(self, agent_id: str, message: Mapping[str, Any]) -> None:
@@ -46,9 +53,6 @@ class LinkListener(Protocol):
 
     def approval_decided(self, approval: Mapping[str, Any]) -> None:
         """A question of one of our agents was answered, expired or canceled."""
-
-    def commanded(self, command: Mapping[str, Any]) -> None:
-        """The relay asks something of this machine; may come more than once."""
 
     def superseded(self, agent_id: str) -> None:
         """A newer instance took the id over; it is off the link."""
@@ -139,8 +143,8 @@ class RelayStream:
 
     def _pass_on(self, event: ServerEvent, listener: LinkListener) -> None:
         data = event.object()
-        if event.type == "command" and isinstance(data.get("command"), dict):
-            listener.commanded(data["command"])
+        if event.type == "command":
+            hand_on_command(data.get("command"), listener)
             return
         agent_id = str(data.get("agentId"))
         if agent_id not in self._owner.agents():
@@ -184,6 +188,14 @@ class RelayStream:
         if reason != self.problem:
             log.warning("no stream: %s", reason)
         self.problem = reason
+
+
+def hand_on_command(command: Any, listener: CommandListener) -> None:
+    """Only what is a command."""
+    if isinstance(command, dict) and isinstance(command.get("id"), int):
+        listener.commanded(command)
+    else:
+        log.error("the relay sent no proper command: %.200r", command)
 
 
 def _hand_on(agent_id: str, message: Any, listener: LinkListener) -> None:

@@ -22,13 +22,8 @@ def cause_of_death(row: SessionRow) -> str | None:
     """Why a session that was left alone cannot go on; None when it can."""
     if row.state is SessionState.STOPPING:
         return "its end was under way"
-    roles = {
-        "launcher": row.launcher,
-        "helper": row.helper,
-        "provider": row.provider_process,
-    }
-    for role, process in roles.items():
-        if process is not None and not process.is_alive():
+    for role, process in row.roles().items():
+        if not process.is_alive():
             return f"its {role} (pid {process.pid}) died while no daemon ran"
     return None
 

@@ -16,6 +16,7 @@ from relay_agentd.adapters.base import Adapter, Answer, Ask
 from relay_agentd.adapters.registry import Connection, Transport
 from relay_agentd.approval_desk import ApprovalDesk
 from relay_agentd.courier import Courier, FirstPrompt
+from relay_agentd.paths import make_private
 from relay_agentd.relay_link import RelayLink
 from relay_agentd.session_state import SessionEvent, SessionState, advance
 from relay_agentd.store import Store
@@ -185,7 +186,7 @@ class Session:
         if mode in list(ApprovalMode) and mode != self.row.relay_approval:
             before = self.approval
             self.change(relay_approval=ApprovalMode(mode))
-            self.write_mode()
+            self._write_mode()
             if self.approval is not before:
                 self._approval_changed()
         self.change(
@@ -333,7 +334,13 @@ class Session:
             self.row.approval, self.row.relay_approval or self.row.approval, key=_STRICTNESS.index
         )
 
-    def write_mode(self) -> None:
+    def prepare_folder(self) -> None:
+        """Its private folder, and in it the mode in force: a daemon that died as the mode was
+        tightened may have written it down and not told the gate. Raises: FolderUnsafe."""
+        make_private(self.folder)
+        self._write_mode()
+
+    def _write_mode(self) -> None:
         """For the gate hook. Written aside and renamed: the hook never reads half a word."""
         target = self.folder / MODE_FILE
         draft = target.with_suffix(".new")

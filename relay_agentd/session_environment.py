@@ -18,9 +18,8 @@ from relay_launchers.base import (
     Command,
     LaunchRequest,
 )
-from relay_launchers.environment import TOKEN_VARIABLE
+from relay_launchers.environment import without_session
 
-_HIDDEN: Final = frozenset({TOKEN_VARIABLE, SESSION_VARIABLE, CONTROL_VARIABLE, FOLDER_VARIABLE})
 # Where things are and how text is written: nobody keeps a secret in these.
 # fmt: off
 _KEPT: Final = frozenset({
@@ -31,11 +30,6 @@ _KEPT: Final = frozenset({
 # fmt: on
 
 
-def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The relay's token is the daemon's alone; a session around this one is not this one's."""
-    return {name: value for name, value in environment.items() if name not in _HIDDEN}
-
-
 def kept(environment: Mapping[str, str]) -> dict[str, str]:
     """What may be written down."""
     return {name: value for name, value in environment.items() if name in _KEPT}
@@ -44,7 +38,7 @@ def kept(environment: Mapping[str, str]) -> dict[str, str]:
 def marked_environment(command: Command, request: LaunchRequest) -> dict[str, str]:
     """What a session's process is started with."""
     return {
-        **without_secrets(command.environment),
+        **without_session(command.environment),
         SESSION_VARIABLE: request.session_key,
         CONTROL_VARIABLE: str(request.control_socket),
         FOLDER_VARIABLE: str(request.folder),

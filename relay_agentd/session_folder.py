@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 _LAST_BYTES: Final = 2000
+_LARGEST_LOG: Final = 1024 * 1024
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -30,12 +31,23 @@ def last_words(log: Path, *, since: int = 0) -> str:
     its first `since` bytes)."""
     try:
         with log.open("rb") as file:
-            file.seek(max(since, log.stat().st_size - _LAST_BYTES))
+            size = log.stat().st_size
+            # A log that is shorter than it was has been trimmed.
+            file.seek(max(since if since <= size else 0, size - _LAST_BYTES))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
     said = _COLOUR.sub("", text).strip().splitlines()
     return f": {' / '.join(said[-3:])}" if said else ""
+
+
+def trim_log(log: Path) -> None:
+    """Keep a log that grows for weeks small; what it had said by now is beside it. Its writers
+    append, so they go on at its new end."""
+    with suppress(OSError):
+        if log.stat().st_size > _LARGEST_LOG:
+            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
 
 
 def size_of(file: Path) -> int:

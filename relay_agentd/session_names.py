@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from relay_agentd.errors import ControlRefused
-from relay_agentd.session import Session
 from relay_agentd.store.sessions import SessionRow
 
 
@@ -13,12 +12,12 @@ def is_called(row: SessionRow, target: str) -> bool:
     return target in (row.key, row.agent_id) or target.casefold() == label != ""
 
 
-def one_called(sessions: Iterable[Session], target: str) -> Session:
+def one_called(rows: Iterable[SessionRow], target: str) -> SessionRow:
     """The one session of that name. Raises: ControlRefused."""
-    found = [session for session in sessions if is_called(session.row, target)]
+    found = [row for row in rows if is_called(row, target)]
     if len(found) == 1:
         return found[0]
     if found:
-        ids = ", ".join(session.row.agent_id or session.key for session in found)
+        ids = ", ".join(row.agent_id or row.key for row in found)
         raise ControlRefused("ambiguous", f"several sessions are called {target!r}: {ids}")
     raise ControlRefused("unknown_session", f"no session here is called {target!r}")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,9 +80,10 @@ class OpenRequest:
             prompt=_optional_text(request, "prompt"),
         )
 
-    def row(self, opened_at: float) -> SessionRow:
-        """The session's first row."""
-        return SessionRow(
+    def row(self, opened_at: float, **known: Any) -> SessionRow:
+        """The session's first row, with what is `known` already: written at once, so that no
+        daemon ever finds half of it."""
+        first = SessionRow(
             key=self.key,
             state=SessionState.STARTING,
             provider=self.provider,
@@ -100,6 +101,7 @@ class OpenRequest:
             prompt=self.prompt,
             opened_at=opened_at,
         )
+        return replace(first, **known)
 
 
 def process_of(value: Any) -> ProcessId:

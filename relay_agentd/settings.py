@@ -121,6 +121,17 @@ class Settings:
         "AGENT_RELAY_HEARTBEAT_SECONDS", _parse_seconds, 20.0, "how often the relay hears of us"
     )
 
+    def described(self) -> dict[str, Any]:
+        """A new session, in the words of the control socket's `session.open`."""
+        return {
+            "approval": self.approval.value,
+            "label": self.label,
+            "tags": list(self.tags),
+            "capabilities": list(self.capabilities),
+            "channels": list(self.channels),
+            "rig": self.rig,
+        }
+
 
 # What a profile may hold, and the setting it stands for.
 PROFILE_KEYS: Final = ("label", "tags", "capabilities", "channels", "approval")

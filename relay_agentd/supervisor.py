@@ -22,14 +22,17 @@ from relay_agentd.background import PATIENCE, Hosts, Patience
 from relay_agentd.clock import now
 from relay_agentd.errors import AgentdError, ControlRefused
 from relay_agentd.paths import Paths, make_private
-from relay_agentd.process import ProcessId, send_signal, terminate, wait_gone
+from relay_agentd.process import send_signal, terminate, wait_gone
 from relay_agentd.remains import cause_of_death, remove_remains
 from relay_agentd.session import Machine, Session
-from relay_agentd.session_names import is_called, one_called
+from relay_agentd.session_environment import kept
+from relay_agentd.session_names import one_called
 from relay_agentd.session_request import OpenRequest, process_of
-from relay_agentd.session_state import LIVE, SessionEvent, SessionState
+from relay_agentd.session_state import LIVE, SessionEvent, SessionState, advance
 from relay_agentd.store.sessions import SessionKind, SessionRow
+from relay_agentd.watches import Watches
 from relay_launchers.base import Provider
+from relay_launchers.environment import without_session
 from relay_launchers.registry import find_provider
 
 log = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ class Supervisor:
         self.on_command: Callable[[Mapping[str, Any]], None] = lambda _: None
         """Told what the relay asks of this machine."""
         self._sessions: dict[str, Session] = {}
-        self._watches: dict[str, dict[str, asyncio.Task[None]]] = {}
+        self._watches = Watches(self.end)
         self._endings: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,10 +89,11 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Let go of all sessions without ending them."""
-        tasks = [task for watches in self._watches.values() for task in watches.values()]
-        for task in (*tasks, *self._tasks, *self._endings.values()):
+        await self._watches.stop()
+        tasks = [*self._tasks, *self._endings.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._tasks, *self._endings.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._hosts.stop()
         for session in self._sessions.values():
             await session.close()
@@ -98,20 +102,7 @@ class Supervisor:
 
     def open(self, request: OpenRequest) -> Path:
         """A session begins; its folder. Raises: ControlRefused."""
-        if self._machine.store.sessions.find(request.key) is not None:
-            raise ControlRefused("session_exists", f"there is a session {request.key} already")
-        transport = self._transports(request.provider)
-        row = request.row(now())
-        self._machine.store.sessions.add(row)
-        session = self._keep(row, transport)
-        try:
-            make_private(session.folder)
-        except AgentdError:
-            self.end(request.key, "its folder cannot be made")
-            raise
-        self._watch(session, "launcher", row.launcher)
-        log.info("session %s opened: %s in %s", row.key, row.provider, row.cwd)
-        return session.folder
+        return self._open(request).folder
 
     def attach(self, request: OpenRequest, told: Mapping[str, Any]) -> Path:
         """A launcher found a new daemon, and says all it ever said. Raises: ControlRefused."""
@@ -133,13 +124,10 @@ class Supervisor:
         identity = process_of(process)
         if known := self._sessions.get(request.key):
             return known.folder
-        folder = self.open(request)
-        session = self._running(request.key)
-        session.write_mode()
-        session.advance(SessionEvent.STARTED, provider_process=identity)
-        self._watch(session, "provider", identity)
+        running = advance(SessionState.STARTING, SessionEvent.STARTED)
+        session = self._open(request, state=running, provider_process=identity)
         session.start_adapter()
-        return folder
+        return session.folder
 
     def begin_background(self, request: OpenRequest, environment: Mapping[str, str]) -> None:
         """A background session begins; said again with the same key it is the same session.
@@ -147,10 +135,9 @@ class Supervisor:
         Raises: ControlRefused.
         """
         if self._machine.store.sessions.find(request.key) is None:
-            transport = self._transports(request.provider)
-            row = request.row(now())
-            self._machine.store.sessions.add(row)
-            self._hosts.begin(self._keep(row, transport), environment)
+            given = without_session(environment)
+            session = self._add(request, environment=kept(given))
+            self._hosts.begin(session, given)
 
     async def background_started(self, key: str) -> Session:
         """Wait until it runs and, if that does not take too long, is on the relay.
@@ -179,7 +166,7 @@ class Supervisor:
         session = self._running(key)
         process = process_of(told.get("process"))
         session.change(helper=process, helper_socket=Path(str(told.get("socket"))))
-        self._watch(session, "helper", process)
+        self._watches.watch(session.row)
         session.start_adapter()
 
     def provider(self, key: str, told: Mapping[str, Any]) -> None:
@@ -187,7 +174,7 @@ class Supervisor:
         session = self._running(key)
         process = process_of(told.get("process"))
         session.advance(SessionEvent.STARTED, provider_process=process)
-        self._watch(session, "provider", process)
+        self._watches.watch(session.row)
         session.start_adapter()
         session.provider_started()
 
@@ -214,6 +201,10 @@ class Supervisor:
         except KeyError:
             raise ControlRefused("unknown_session", f"there is no session {key}") from None
 
+    def find_called(self, target: str) -> Session:
+        """The live session of that name. Raises: ControlRefused."""
+        return self.find(one_called([each.row for each in self.sessions()], target).key)
+
     def sessions(self) -> list[Session]:
         """All live ones, oldest first."""
         return list(self._sessions.values())
@@ -232,13 +223,16 @@ class Supervisor:
         return live[0] if live else found[0]
 
     async def stop_session(self, target: str, *, force: bool) -> None:
-        """Ask a session's provider to end, or kill it; returns when the session has ended.
+        """Ask a session's provider to end, or kill it; returns when the session has ended. One that
+        was given up is shown no more.
 
         Raises: ControlRefused.
         """
-        if self._forget(target):
+        row = one_called([*self.given_up(), *(each.row for each in self.sessions())], target)
+        if row.state is SessionState.FATAL:
+            self._machine.store.sessions.change(row, ended_at=now())
             return
-        session = one_called(self._sessions.values(), target)
+        session = self.find(row.key)
         process = session.row.provider_process
         if session.row.kind is SessionKind.JOINED:
             raise ControlRefused("not_ours", f"{target} was started by hand: end it where it runs")
@@ -307,8 +301,7 @@ class Supervisor:
         key = session.key
         leaving = asyncio.create_task(session.go_offline())
         try:
-            for watch in self._watches.pop(key, {}).values():
-                watch.cancel()
+            self._watches.drop(key)
             await self._hosts.drop(key)
             await terminate(session.row.processes, grace=_GRACE_SECONDS)
             await session.close()
@@ -318,13 +311,6 @@ class Supervisor:
         finally:
             leaving.cancel()
             self._sessions.pop(key, None)
-
-    def _forget(self, target: str) -> bool:
-        """A session that was given up is shown no more; False when it is none."""
-        rows = [row for row in self.given_up() if is_called(row, target)]
-        for row in rows:
-            self._machine.store.sessions.change(row, ended_at=now())
-        return bool(rows)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._endings = {key: other for key, other in self._endings.items() if other is not task}
@@ -338,6 +324,27 @@ class Supervisor:
             self.end(key, "its launcher hung up")
 
     # --- inside ---
+
+    def _open(self, request: OpenRequest, **known: Any) -> Session:
+        """A session whose processes others start. Raises: ControlRefused, FolderUnsafe."""
+        if self._machine.store.sessions.find(request.key) is not None:
+            raise ControlRefused("session_exists", f"there is a session {request.key} already")
+        session = self._add(request, **known)
+        try:
+            session.prepare_folder()
+        except AgentdError:
+            self.end(request.key, "its folder cannot be made")
+            raise
+        self._watches.watch(session.row)
+        log.info("session %s opened: %s in %s", request.key, request.provider, request.cwd)
+        return session
+
+    def _add(self, request: OpenRequest, **known: Any) -> Session:
+        """Raises: ControlRefused."""
+        transport = self._transports(request.provider)
+        row = request.row(now(), **known)
+        self._machine.store.sessions.add(row)
+        return self._keep(row, transport)
 
     def _take_over(self, row: SessionRow) -> None:
         try:
@@ -355,10 +362,12 @@ class Supervisor:
             self.end(row.key, reason)
             return
         log.info("session %s is taken over", row.key)
-        make_private(session.folder)
-        self._watch(session, "launcher", row.launcher)
-        self._watch(session, "helper", row.helper)
-        self._watch(session, "provider", row.provider_process)
+        try:
+            session.prepare_folder()
+        except AgentdError as error:
+            # Its processes live: it goes on with what needs no folder, and so do the others.
+            log.warning("session %s has no folder: %s", row.key, error)
+        self._watches.watch(session.row)
         session.start_adapter()
 
     def _keep(self, row: SessionRow, transport: Transport) -> Session:
@@ -366,18 +375,6 @@ class Supervisor:
         session = Session(row, folder, self._machine, transport)
         self._sessions[row.key] = session
         return session
-
-    def _watch(self, session: Session, role: str, process: ProcessId | None) -> None:
-        """End the session when this process ends."""
-        watches = self._watches.setdefault(session.key, {})
-        if process is None or role in watches:
-            return
-
-        async def watch() -> None:
-            await wait_gone(process)
-            self.end(session.key, f"its {role} (pid {process.pid}) is gone")
-
-        watches[role] = asyncio.create_task(watch(), name=f"{role} of session {session.key}")
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -12,7 +12,6 @@ from then on the next way is used.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -24,10 +23,12 @@ from typing import Any, Final
 from relay_agentd.adapters.base import Answer, Delivery, Outcome, Probe, SessionPort, Way
 from relay_agentd.adapters.claude_probe import BELL, SOCKET, absent_ways, probe
 from relay_agentd.adapters.claude_questions import ClaudeQuestions
-from relay_agentd.adapters.claude_session import ClaudeSession
-from relay_agentd.adapters.claude_transcript import TranscriptReader, changes, last_sighting
+from relay_agentd.adapters.claude_session import ClaudeSession, learn
+from relay_agentd.adapters.claude_transcript import TranscriptReader, last_sighting
 from relay_agentd.adapters.claude_transport import Sent, ring, send_frames
 from relay_agentd.adapters.ladder import Ladder
+from relay_agentd.adapters.record_changes import changes
+from relay_agentd.process import is_stopped
 from relay_launchers.claude.envelope import frames
 from relay_launchers.claude.evidence import Sighting, sightings
 from relay_server.wire import AgentStatus, ApprovalMode, Reachability
@@ -36,6 +37,7 @@ PROOF_SECONDS: Final = 10.0
 """How long a session may rest without showing a delivery it was handed."""
 RING_SECONDS: Final = 3.0
 """How long a rung bell may stay unanswered by a session at rest."""
+TICK_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 1.5
 """How long after SessionStart the bell is not heard: Claude Code sets its file watch up then."""
 LAG_SECONDS: Final = 3.0
@@ -222,20 +224,11 @@ class ClaudeAdapter:
         self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
     ) -> bool:
         """Take over what a hook says of the session; False when it speaks for another one."""
-        try:
-            told = ClaudeSession.from_hook(payload, environment)
-        except KeyError:
-            return False
         known = self._session
-        if known is not None and not known.may_become(told, starts=event == "SessionStart"):
-            return False
-        session = known.updated(told) if known is not None else told
-        if session == known:
-            return True
+        session = learn(known, event, payload, environment, self._port.folder)
+        if session is None or session == known:
+            return session is not None
         self._session = session
-        # The folder goes with the session, possibly under the feet of its last hooks.
-        with contextlib.suppress(OSError):
-            session.save(self._port.folder)
         if event != "SessionStart" and (known is None or known.id != session.id):
             # The daemon was away when this conversation started.
             self._open(session, {})
@@ -301,7 +294,8 @@ class ClaudeAdapter:
         yield
         session = self._session
         folders = {Path(path).parent for path in session.transcripts} if session else set()
-        async with aclosing(changes(sorted(folders) if self._under_way else [])) as ticks:
+        watched = sorted(folders) if self._under_way else []
+        async with aclosing(changes(watched, tick=TICK_SECONDS)) as ticks:
             async for _ in ticks:
                 yield
 
@@ -309,6 +303,9 @@ class ClaudeAdapter:
         """Read what is new and draw the conclusions."""
         session = self._session
         if session is not None:
+            if session.pid is not None and is_stopped(session.pid):
+                # What was handed to it waits inside: it neither rests nor has lost anything.
+                self._status_since = self._now()
             if self._under_way:
                 added = await asyncio.to_thread(self._reader.read_new, session.transcripts)
                 self._prove_by_transcript(added)

@@ -32,7 +32,7 @@ from relay_agentd.adapters.base import (
     Way,
     WayState,
 )
-from relay_agentd.adapters.claude_session import ClaudeSession
+from relay_agentd.adapters.claude_session import ClaudeSession, learn
 from relay_agentd.adapters.claude_stream_link import Message, StreamLink
 from relay_launchers.claude import stream
 from relay_launchers.claude.background import permission_mode
@@ -299,20 +299,11 @@ class ClaudeStreamAdapter:
         self, event: str, payload: Mapping[str, Any], environment: Mapping[str, str]
     ) -> bool:
         """Take over what a hook says of the session; False when it speaks for another one."""
-        try:
-            told = ClaudeSession.from_hook(payload, environment)
-        except KeyError:
-            return False
         known = self._session
-        if known is not None and not known.may_become(told, starts=event == "SessionStart"):
-            return False
-        session = known.updated(told) if known is not None else told
-        if session == known:
-            return True
+        session = learn(known, event, payload, environment, self._port.folder)
+        if session is None or session == known:
+            return session is not None
         self._session = session
-        # The folder goes with the session, possibly under the feet of its last hooks.
-        with contextlib.suppress(OSError):
-            session.save(self._port.folder)
         if session.transcripts:
             self._port.records(Path(session.transcripts[-1]))
         if event != "SessionStart" and (known is None or known.id != session.id):

@@ -1,20 +1,12 @@
 """Following the transcripts of a Claude Code session, from where reading stopped.
 
-Owns nothing but offsets. File events are only hints: reading goes by offset, and a tick comes at
-least every `TICK_SECONDS`, because events get lost and folders appear late.
+Owns nothing but offsets: when to look again is `record_changes`'.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
-
-from watchfiles import awatch
 
 from relay_launchers.claude.evidence import Sighting, sightings
-
-TICK_SECONDS: Final = 1.0
-_STEP_MS: Final = 100
 
 
 class TranscriptReader:
@@ -61,21 +53,3 @@ def last_sighting(transcripts: Iterable[str], text: str) -> Sighting | None:
                 return sighting
             found = sighting
     return found
-
-
-async def changes(folders: Sequence[Path]) -> AsyncGenerator[None]:
-    """Yield whenever something changes in one of these folders, and at every tick."""
-    present = [folder for folder in folders if folder.is_dir()]
-    if not present:
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            yield
-    async for _ in awatch(
-        *present,
-        debounce=_STEP_MS,
-        step=_STEP_MS,
-        rust_timeout=int(TICK_SECONDS * 1000),
-        yield_on_timeout=True,
-        recursive=False,
-    ):
-        yield

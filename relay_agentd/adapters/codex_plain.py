@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from watchfiles import awatch
-
 from relay_agentd.adapters.base import (
     AdapterDefaults,
     Delivery,
@@ -26,6 +24,7 @@ from relay_agentd.adapters.base import (
     Way,
     WayState,
 )
+from relay_agentd.adapters.record_changes import changes
 from relay_agentd.clock import now
 from relay_agentd.spawn import run_quietly
 from relay_launchers.codex.rollout import TurnSign, read_signs, user_texts
@@ -34,7 +33,6 @@ from relay_server.wire import AgentStatus, Reachability
 
 TICK_SECONDS: Final = 5.0
 QUEUE_SECONDS: Final = 20.0
-_STEP_MS: Final = 100
 # A queue whose outcome nobody knows may take as long to show.
 _DOUBT_SECONDS: Final = 60.0
 
@@ -225,12 +223,5 @@ async def _changes(record: Path) -> AsyncGenerator[None]:
     while not record.parent.is_dir():
         await asyncio.sleep(1)
         yield
-    async for _ in awatch(
-        record.parent,
-        debounce=_STEP_MS,
-        step=_STEP_MS,
-        rust_timeout=int(TICK_SECONDS * 1000),
-        yield_on_timeout=True,
-        recursive=False,
-    ):
+    async for _ in changes([record.parent], tick=TICK_SECONDS):
         yield

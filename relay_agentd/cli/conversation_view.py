@@ -15,7 +15,6 @@ from relay_agentd.cli.machine import daemon
 from relay_agentd.cli.output import print_json, wrapped
 from relay_agentd.errors import AgentdError
 from relay_agentd.paths import Paths
-from relay_agentd.session_environment import without_secrets
 from relay_agentd.session_log import HEAD_WIDTH, Follower, read_tail, render
 from relay_launchers.base import (
     BackgroundProvider,
@@ -25,6 +24,7 @@ from relay_launchers.base import (
     LogEntry,
     ProviderNotFound,
 )
+from relay_launchers.environment import without_session
 from relay_launchers.registry import UnknownProvider, find_provider
 
 _POLL_SECONDS = 0.25
@@ -107,7 +107,7 @@ class View:
                 f"{self._name} is {session['state']}{problem}; it is started again by itself,"
                 " try again in a moment"
             )
-        environment = without_secrets(os.environ)
+        environment = without_session(os.environ)
         try:
             binary = self._provider.find(environment)
         except ProviderNotFound as error:

@@ -83,12 +83,7 @@ def _description(settings: Any) -> dict[str, Any]:
         "provider": "mcp",
         "providerVersion": __version__,
         "cwd": str(_folder()),
-        "approval": settings.approval.value,
-        "label": settings.label,
-        "tags": list(settings.tags),
-        "capabilities": list(settings.capabilities),
-        "channels": list(settings.channels),
-        "rig": settings.rig,
+        **settings.described(),
         "arguments": [],
         "process": asdict(process) if process else None,
     }

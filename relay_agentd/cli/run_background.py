@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay_agentd.cli.output import print_json, progress
+from relay_agentd.cli.output import one_line, print_json, progress
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import DaemonUnreachable
-from relay_agentd.session_environment import without_secrets
+from relay_launchers.environment import without_session
 
 if TYPE_CHECKING:
     from relay_agentd.autostart import Machine
@@ -41,15 +41,10 @@ def run_background(
         "key": secrets.token_hex(8),
         "provider": provider,
         "cwd": str(cwd),
-        "approval": settings.approval.value,
-        "label": settings.label,
-        "tags": list(settings.tags),
-        "capabilities": list(settings.capabilities),
-        "channels": list(settings.channels),
-        "rig": settings.rig,
+        **settings.described(),
         "arguments": list(arguments),
         "prompt": prompt,
-        "environment": without_secrets(here.environment),
+        "environment": without_session(here.environment),
     }
     with progress(f"starting {provider}"):
         ensure_running(here, may_start=may_start)
@@ -76,5 +71,5 @@ def _say(started: dict[str, Any]) -> None:
     ]
     if started["agentId"] is None:
         problem = started.get("problem") or "`relay-agentd ps` shows when it is"
-        lines.insert(0, f"It runs, but is not on the relay yet: {problem}")
+        lines.insert(0, f"It runs, but is not on the relay yet: {one_line(problem)}")
     click.echo("\n".join(lines), err=True)

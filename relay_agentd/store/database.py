@@ -5,7 +5,7 @@ cut the sessions are gone too, and the relay offers what was not acknowledged ag
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Open, create or upgrade. Raises: StoreUnusable."""
         self._path = path
+        self.failed: Callable[[StoreUnusable], object] = lambda _: None
+        """Told before `StoreUnusable` is raised, wherever that ends up."""
         try:
             # Ours alone from its first byte on; SQLite gives its -wal and -shm the same mode.
             path.touch(mode=0o600, exist_ok=True)
@@ -68,7 +70,9 @@ class Database:
             # A caller's mistake, and not the file's fault.
             raise
         except sqlite3.Error as error:
-            raise StoreUnusable(f"{self._path} cannot be used: {error}") from error
+            failure = StoreUnusable(f"{self._path} cannot be used: {error}")
+            self.failed(failure)
+            raise failure from error
 
     def _prepare(self) -> None:
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):

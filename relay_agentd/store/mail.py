@@ -264,14 +264,18 @@ class MailStore:
                 self._database.run(sql, values)
 
     def prune(self, before: float) -> None:
-        """Forget what got through and was reported before that time."""
+        """Forget what got through and was reported before that time, and what came before it for
+        agents that have no session here any more: the relay does not keep it longer either."""
         # What the relay refused is never reported; what the outbox still remembers for receivers
         # here must be known as arrived.
         with self._database.write():
             self._database.run(
                 """
-                DELETE FROM inbox WHERE received_at < ? AND state IN ('in_context', 'read')
-                    AND (state = reported OR relay_id IS NULL)
+                DELETE FROM inbox WHERE received_at < ?
+                    AND (state IN ('in_context', 'read')
+                             AND (state = reported OR relay_id IS NULL)
+                         OR NOT EXISTS
+                             (SELECT 1 FROM session WHERE session.key = inbox.session_key))
                     AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.message_id = inbox.relay_id
                                     AND outbox.delivered = 0)
                     AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.seq = -inbox.message_id
@@ -281,8 +285,10 @@ class MailStore:
             )
             self._database.run(
                 f"""
-                DELETE FROM delivery WHERE cut_at < ? AND state IN {_ENDED} AND NOT EXISTS
+                DELETE FROM delivery WHERE cut_at < ? AND NOT EXISTS
                     (SELECT 1 FROM inbox WHERE inbox.delivery_id = delivery.id)
+                    AND (state IN {_ENDED} OR NOT EXISTS
+                         (SELECT 1 FROM session WHERE session.key = delivery.session_key))
                 """,  # noqa: S608 - a constant
                 (before,),
             )

@@ -68,6 +68,15 @@ class SessionRow:
     """What a background session needs of its user's environment to be started again after a
     reboot. No secret: see `session_environment`."""
 
+    def roles(self) -> dict[str, ProcessId]:
+        """Its processes that are known, by what they are to it."""
+        roles = {
+            "launcher": self.launcher,
+            "helper": self.helper,
+            "provider": self.provider_process,
+        }
+        return {role: process for role, process in roles.items() if process is not None}
+
     @property
     def processes(self) -> tuple[ProcessId, ...]:
         """What the daemon ends with the session (the launcher ends itself)."""
@@ -134,6 +143,10 @@ class SessionStore:
             ORDER BY opened_at DESC
         """
         return [_row(found) for found in self._database.rows(sql, (name, name, name))]
+
+    def is_empty(self) -> bool:
+        """Has no session been here, as far as is remembered?"""
+        return not self._database.rows("SELECT 1 FROM session LIMIT 1")
 
     def prune(self, before: float) -> int:
         """Forget sessions that ended before that time."""

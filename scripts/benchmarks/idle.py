@@ -1,4 +1,4 @@
-"""What relay and daemon cost while twenty sessions do nothing."""
+"""What relay and daemon cost while thirty sessions do nothing."""
 
 import time
 from contextlib import ExitStack
@@ -10,18 +10,23 @@ from tests.cli.machine import Machine
 from tests.support.processes import marked
 from tests.support.providers import MARKER
 
-SESSIONS = 20
+IN_TERMINALS = 20
+IN_THE_BACKGROUND = 10
+SESSIONS = IN_TERMINALS + IN_THE_BACKGROUND
 SECONDS = 20.0
 MEGABYTES = {"relay_agentd": 110, "relay_server": 60}
 SHARE_OF_A_CORE = 0.005
 
 
 def run() -> None:
-    """Twenty sessions of a stand-in provider; the MCP SDK is loaded, as any tool call loads it."""
+    """Sessions of a stand-in provider; the MCP SDK is loaded, as any tool call loads it."""
     with Machine() as machine, ExitStack() as terminals:
-        for _ in range(SESSIONS):
+        for _ in range(IN_TERMINALS):
             window = machine.terminal("run", "stand-in", "--", "wait")
             terminals.enter_context(window).wait_for_text("READY", 30)
+        for _ in range(IN_THE_BACKGROUND):
+            done = machine.run("run", "--background", "stand-in")
+            assert done.returncode == 0, done.stderr
         for module, megabytes in MEGABYTES.items():
             _measure(_serving(machine, module), module, megabytes)
 

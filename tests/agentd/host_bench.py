@@ -11,7 +11,7 @@ from tests.support.host_provider import MARKER, HostProvider
 from tests.support.memory_session import MemorySession
 from tests.support.processes import marked
 
-QUICK = Patience(first_pause=0.05, longest_pause=0.1, quick_deaths=3, good_run=60.0, ready=5.0)
+QUICK = Patience(first_pause=0.05, longest_pause=0.1, quick_deaths=3, good_run=60.0)
 
 
 class Bench:
@@ -55,7 +55,7 @@ def row_of(daemon: DaemonParts) -> SessionRow:
 
 
 async def until_state(daemon: DaemonParts, state: SessionState) -> None:
-    await until(lambda: row_of(daemon).state is state, within=5.0)
+    await until(lambda: row_of(daemon).state is state)
 
 
 def pid_of(daemon: DaemonParts) -> int:

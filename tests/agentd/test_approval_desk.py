@@ -273,3 +273,25 @@ def test_tightening_to_read_only_denies_what_waits_and_what_is_asked_later(
             assert asking.adapter.answers["call-2"].decision is Decision.DENY
 
     asyncio.run(scenario())
+
+
+def test_question_asked_again_while_its_end_is_not_heard_yet_is_asked(
+    own_relay: RelayProcess, processes: Processes, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with _asking(own_relay, processes, tmp_path, "again") as asking:
+            asking.session.asked(ASK)
+            first = await asking.pending()
+            await asyncio.to_thread(own_relay.kill)
+            asking.session.settled(ASK.id)
+            asking.session.asked(ASK)
+            await asyncio.to_thread(own_relay.start)
+
+            await asking.has_status(first["id"], "canceled")
+            second = await asking.pending()
+            await asking.decide(second["id"], decision="allow")
+
+            answer = await until(lambda: asking.adapter.answers.get("call-1"), within=40.0)
+            assert answer.decision is Decision.ALLOW
+
+    asyncio.run(scenario())

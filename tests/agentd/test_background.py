@@ -13,7 +13,7 @@ from relay_agentd.session_state import SessionState
 from relay_launchers.base import CONTROL_VARIABLE, FOLDER_VARIABLE, SESSION_VARIABLE
 from tests.agentd.harness import KEY, until, until_async
 from tests.agentd.host_bench import QUICK, Bench, pid_of, row_of, until_state
-from tests.support.host_provider import MARKER
+from tests.support.host_provider import MARKER, TIRED
 from tests.support.memory_session import How
 from tests.support.processes import expect_none, marked
 
@@ -67,7 +67,8 @@ def test_session_that_cannot_be_started_says_why_and_leaves_nothing(
     fields = {name: spoil.pop(name) for name in ("arguments", "cwd") if name in spoil}
     for name, value in spoil.items():
         setattr(bench.provider, name, value)
-    patience = Patience(ready=1.0)
+    # Who waits for a host that never listens waits all of it.
+    patience = Patience(ready=1.0) if bench.provider.lives == "deaf" else QUICK
 
     async def scenario() -> None:
         async with bench.daemon(patience) as daemon:
@@ -174,18 +175,13 @@ def test_first_prompt_survives_the_death_of_the_daemon_while_it_is_handed_over(
 # --- deaths ---
 
 
-def test_killed_host_is_offline_at_once_and_goes_on_with_the_same_conversation_under_the_same_id(
-    bench: Bench,
-) -> None:
-    patience = Patience(first_pause=1.0, good_run=60.0)
-
+def test_killed_host_is_offline_at_once(bench: Bench) -> None:
     async def scenario() -> None:
-        async with bench.daemon(patience) as daemon:
+        async with bench.daemon(Patience(first_pause=60.0)) as daemon:
             await daemon.start_background(environment=bench.environment)
             agent_id = await daemon.online()
-            before = pid_of(daemon)
 
-            os.kill(before, signal.SIGKILL)
+            os.kill(pid_of(daemon), signal.SIGKILL)
             await until_state(daemon, SessionState.BACKOFF)
 
             async def is_offline() -> bool:
@@ -193,6 +189,20 @@ def test_killed_host_is_offline_at_once_and_goes_on_with_the_same_conversation_u
 
             await until_async(is_offline, within=5.0)
             assert "ended" in (row_of(daemon).problem or "")
+            await daemon.supervisor.stop_session(agent_id, force=False)
+
+    asyncio.run(scenario())
+
+
+def test_killed_host_goes_on_with_the_same_conversation_under_the_same_id(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with bench.daemon() as daemon:
+            await daemon.start_background(environment=bench.environment)
+            agent_id = await daemon.online()
+            before = pid_of(daemon)
+
+            os.kill(before, signal.SIGKILL)
+            await until(lambda: row_of(daemon).restarts == 1)
             message = await daemon.send(agent_id, "while you were away")
             await until(lambda: bench.session.message_ids == [message])
 
@@ -208,12 +218,15 @@ def test_killed_host_is_offline_at_once_and_goes_on_with_the_same_conversation_u
 def test_host_that_dies_again_and_again_is_given_up_and_listed_until_it_is_stopped(
     bench: Bench,
 ) -> None:
-    bench.provider.lives = "0.1"
-
     async def scenario() -> None:
         async with bench.daemon() as daemon:
             await daemon.start_background(environment=bench.environment)
             agent_id = await daemon.online()
+            for starts in range(1, QUICK.quick_deaths + 2):
+                while len(bench.provider.plans) < starts:
+                    await asyncio.sleep(0.01)
+                await until_state(daemon, SessionState.RUNNING)
+                os.kill(pid_of(daemon), TIRED)
 
             await until_state(daemon, SessionState.FATAL)
 

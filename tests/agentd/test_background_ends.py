@@ -14,7 +14,7 @@ from relay_agentd.process import ProcessId
 from relay_agentd.session_request import OpenRequest
 from relay_agentd.session_state import SessionState
 from relay_agentd.spawn import spawn_detached
-from relay_agentd.store.sessions import SessionKind
+from relay_agentd.store.sessions import SessionKind, SessionRow
 from relay_launchers.base import SESSION_VARIABLE
 from tests.agentd.harness import KEY, until
 from tests.agentd.host_bench import QUICK, Bench, pid_of, row_of, until_state
@@ -175,5 +175,23 @@ def test_socket_of_a_host_can_be_reached(bench: Bench) -> None:
             session = await daemon.start_background(environment=bench.environment)
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(session.row.helper_socket))
+
+    asyncio.run(scenario())
+
+
+def test_environment_is_known_as_soon_as_the_session_is_written_down(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with bench.daemon() as daemon:
+            written: list[SessionRow] = []
+            add = daemon.store.sessions.add
+
+            def add_and_keep(row: SessionRow) -> None:
+                add(row)
+                written.append(row)
+
+            daemon.store.sessions.add = add_and_keep  # type: ignore[method-assign]
+            await daemon.start_background(environment={**bench.environment, "CODEX_HOME": "/c"})
+
+            assert [row.environment["CODEX_HOME"] for row in written] == ["/c"]
 
     asyncio.run(scenario())

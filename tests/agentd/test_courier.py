@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay_agentd.adapters.base import Delivery
+from relay_agentd.adapters.base import Delivery, Outcome
 from relay_server.wire import Priority
 from tests.agentd.harness import KEY, DaemonParts, Processes, until
 from tests.support.memory_session import MemorySession
@@ -161,6 +161,27 @@ def test_push_that_raises_is_a_delivery_in_doubt_and_not_the_end(
             raise RuntimeError("a mistake")
 
         monkeypatch.setattr(adapter, "push", fail_once)
+        _mail(daemon, 1)
+
+        await until(lambda: session.message_ids == [1])
+
+    play(MemorySession(), scenario)
+
+
+def test_session_that_becomes_ready_while_it_refuses_is_tried_again_soon(
+    play: Callable[[MemorySession, Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(daemon: DaemonParts, session: MemorySession) -> None:
+        adapter = session.adapter
+        assert adapter is not None
+        real = adapter.push
+
+        async def refuse_once(delivery: Delivery) -> Outcome:
+            monkeypatch.setattr(adapter, "push", real)
+            adapter.port.ready()
+            return Outcome.NOT_NOW
+
+        monkeypatch.setattr(adapter, "push", refuse_once)
         _mail(daemon, 1)
 
         await until(lambda: session.message_ids == [1])

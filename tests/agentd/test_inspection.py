@@ -8,14 +8,13 @@ import pytest
 
 from relay_agentd.errors import ControlRefused
 from relay_agentd.inspection import inspect
-from relay_agentd.session_names import one_called
 from tests.agentd.harness import DaemonParts, Processes, until, until_async
 from tests.support.memory_session import MemorySession
 from tests.support.relay_process import RelayProcess
 
 
 async def inspected(daemon: DaemonParts, target: str) -> dict[str, Any]:
-    return await inspect(one_called(daemon.supervisor.sessions(), target))
+    return await inspect(daemon.supervisor.find_called(target))
 
 
 def test_a_session_is_shown_with_its_processes_mail_and_proof(

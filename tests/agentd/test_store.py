@@ -184,6 +184,7 @@ def test_message_for_two_agents_of_one_session_is_offered_once(store: Store) -> 
 
 
 def test_old_mail_is_forgotten_but_not_what_still_waits(store: Store) -> None:
+    store.sessions.add(_row())
     for number in (1, 2):
         store.mail.receive(AGENT, _message(number), KEY, 0.0)
     store.mail.move(_cut(store, "d-1", 1), DeliveryState.IN_CONTEXT, 1.0)
@@ -194,6 +195,20 @@ def test_old_mail_is_forgotten_but_not_what_still_waits(store: Store) -> None:
     assert store.mail.find_delivery("d-1") is None
     assert [mail.message_id for mail in store.mail.waiting(KEY, 1.0)] == [2]
     assert store.mail.receive(AGENT, _message(1), KEY, 0.0)
+
+
+def test_old_mail_for_a_session_that_is_forgotten_too_is_forgotten(store: Store) -> None:
+    store.mail.receive(AGENT, _message(1), KEY, 0.0)
+    _cut(store, "d-1", 1)
+    store.mail.receive(AGENT, _message(2), None, 0.0)
+    store.mail.receive(AGENT, _message(3), None, 20.0)
+
+    store.mail.prune(before=10.0)
+    store.sessions.add(_row(OTHER_KEY))
+    store.mail.adopt(AGENT, OTHER_KEY)
+
+    assert store.mail.find_delivery("d-1") is None
+    assert [mail.message_id for mail in store.mail.waiting(OTHER_KEY, 21.0)] == [3]
 
 
 def test_outbox_keeps_order_and_one_row_a_key(store: Store) -> None:

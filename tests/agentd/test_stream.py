@@ -77,6 +77,8 @@ ODD = [
     _event("message", {"agentId": "somebody-else", "message": {"id": 7}}),
     _event("agent", {"agentId": AGENT, "agent": None}),
     _event("what", {"agentId": AGENT}),
+    _event("command", {"command": None}),
+    _event("command", {"command": {"kind": "stop"}}),
     _mail("7"),
     _mail(7, body=None),
     _mail(7, **{"from": None}),

@@ -1,7 +1,9 @@
 """Sessions with real processes and a real relay: whatever dies, the rest goes; a daemon may."""
 
 import asyncio
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from relay_agentd.errors import ControlRefused
 from relay_agentd.relay_stream import LinkState
 from relay_agentd.session_state import SessionState
+from relay_agentd.store.sessions import SessionRow
 from relay_launchers.base import SESSION_VARIABLE
+from relay_server.wire import ApprovalMode
 from tests.agentd.harness import (
     KEY,
     OTHER_KEY,
@@ -335,5 +339,91 @@ def test_session_is_told_who_it_is(
 
         assert agent_id in session.introduction
         assert relay.url in session.introduction
+
+    asyncio.run(scenario())
+
+
+def test_joined_session_is_never_half_written_down(
+    relay: RelayProcess, processes: Processes, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        session = MemorySession(id="joined")
+        daemon = DaemonParts(relay.url, tmp_path, session)
+        await daemon.supervisor.start()
+        person = processes.start()
+        watched: list[SessionRow | None] = []
+        add = daemon.store.sessions.add
+
+        def add_and_look(row: SessionRow) -> None:
+            add(row)
+            watched.append(daemon.store.sessions.find(row.key))
+
+        daemon.store.sessions.add = add_and_look  # type: ignore[method-assign]
+        daemon.join(person)
+        await daemon.die()
+
+        (first,) = watched
+        assert first is not None
+        assert first.state is SessionState.RUNNING
+        assert first.provider_process is not None
+        async with DaemonParts(relay.url, tmp_path, session) as daemon:
+            agent_id = await daemon.online()
+            person.kill()
+            await _ended(daemon, agent_id)
+
+    asyncio.run(scenario())
+
+
+def test_mode_that_was_tightened_as_the_daemon_died_is_the_gates_too(
+    relay: RelayProcess, processes: Processes, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        session = MemorySession(id="tightened")
+        async with DaemonParts(relay.url, tmp_path, session) as daemon:
+            tightened = daemon.launch(processes.start(), processes.start())
+            await daemon.online()
+            # Written down, and not yet told to the gate.
+            tightened.change(relay_approval=ApprovalMode.READ_ONLY)
+        async with DaemonParts(relay.url, tmp_path, session) as daemon:
+            assert (daemon.supervisor.find(KEY).folder / "mode").read_text() == "read-only"
+
+    asyncio.run(scenario())
+
+
+def test_session_whose_folder_cannot_be_made_keeps_no_daemon_from_starting(
+    relay: RelayProcess, processes: Processes, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        session = MemorySession(id="no-folder")
+        async with DaemonParts(relay.url, tmp_path, session) as daemon:
+            folder = daemon.launch(processes.start(), processes.start()).folder
+            await daemon.online()
+        shutil.rmtree(folder)
+        folder.touch()
+        async with DaemonParts(relay.url, tmp_path, session) as daemon:
+            agent_id = await daemon.online()
+            message = await daemon.send(agent_id, "still there?")
+            await until(lambda: session.message_ids == [message])
+
+    asyncio.run(scenario())
+
+
+def test_name_of_two_sessions_stops_neither(
+    relay: RelayProcess, processes: Processes, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with DaemonParts(relay.url, tmp_path, MemorySession(id="named")) as daemon:
+            given_up = replace(
+                daemon.request(processes.start(), key=OTHER_KEY).row(1.0), state=SessionState.FATAL
+            )
+            daemon.store.sessions.add(given_up)
+            daemon.launch(processes.start(), processes.start())
+
+            with pytest.raises(ControlRefused, match="several sessions are called 'Tester'"):
+                await daemon.supervisor.stop_session("Tester", force=False)
+
+            await daemon.supervisor.stop_session(OTHER_KEY, force=False)
+            assert daemon.supervisor.given_up() == []
+            assert len(daemon.supervisor.sessions()) == 1
 
     asyncio.run(scenario())

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 import psutil
 
 from relay_agentd.control_client import ControlClient
+from tests.support.ports import free_port
 from tests.support.processes import end_all, marked
 from tests.support.providers import MARKER, IsolatedHome
 from tests.support.terminal import Terminal
@@ -20,14 +20,6 @@ from tests.support.wait import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAND_IN = REPOSITORY / "tests" / "cli" / "stand_in"
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Machine:

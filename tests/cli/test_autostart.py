@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from tests.cli.machine import Machine, free_port
+from tests.cli.machine import Machine
+from tests.support.ports import free_port
 from tests.support.processes import marked
 from tests.support.providers import MARKER
 from tests.support.wait import eventually

@@ -7,7 +7,6 @@ Processes are found in the process table by the home they run in.
 import importlib.metadata
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from tests.support.ports import free_port
 from tests.support.processes import describe, marked
 from tests.support.providers import MARKER, READY, CliName, IsolatedHome, find_cli
 from tests.support.standin import StandIn
@@ -33,9 +33,7 @@ def tool(name: str, **arguments: Any) -> str:
 
 def free_url() -> str:
     """An address on this machine where nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ KNOWN_TO = {
     "sqlite3": ("relay_agentd/store/", "relay_server/store/"),
     "subprocess": ("relay_agentd/spawn.py", "relay_launchers/discovery.py"),
     "waitress": ("relay_server/server/",),
-    "watchfiles": ("relay_agentd/adapters/",),
+    "watchfiles": ("relay_agentd/adapters/record_changes.py",),
     "websockets": ("relay_agentd/adapters/",),
 }
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.support.documents import EXAMPLES, ROOT, blocks, run, run_shell
+from tests.support.ports import free_port
 from tests.support.relay_process import RelayProcess
 from tests.support.wait import eventually
 
@@ -320,9 +321,7 @@ def test_an_example_script_is_plain_shell_and_explains_itself(script: Path) -> N
 def receiver(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The page's receiver in a process of its own, and its address."""
     (program,) = blocks("docs/integrations.md", "python")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         env={"PATH": PATH, "SECRET": "another-random-one", "PORT": str(port)},

@@ -1,5 +1,6 @@
 """A provider whose background hosts are small real processes, and a record of what was planned."""
 
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,13 @@ from relay_launchers.base import (
 MARKER = "TEST_OF_HOSTS"
 """In the environment of every host of a test: what is left behind is found by it."""
 
+TIRED = signal.SIGUSR1
+"""Makes a host end by itself."""
+
 _HOST = """
-import signal, socket, sys, time
+import signal, socket, sys
 socket_path, lives = sys.argv[1], sys.argv[2]
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit("the host is tired"))
 with socket.socket(socket.AF_UNIX) as listener:
     if lives == "deaf":
         signal.pause()
@@ -29,10 +34,7 @@ with socket.socket(socket.AF_UNIX) as listener:
         sys.exit("the host has no mind to start")
     listener.bind(socket_path)
     listener.listen()
-    if lives == "long":
-        signal.pause()
-    time.sleep(float(lives))
-    sys.exit("the host is tired")
+    signal.pause()
 """
 
 
@@ -42,7 +44,7 @@ class HostProvider:
 
     name: str = "memory"
     lives: str = "long"
-    """`long`, so many seconds, `deaf` (never listens) or `broken` (ends at once)."""
+    """`long`, `deaf` (never listens) or `broken` (ends at once)."""
     is_missing: bool = False
     plans: list[tuple[LaunchRequest, str | None]] = field(default_factory=list)
 

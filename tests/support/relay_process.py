@@ -7,15 +7,16 @@
 """
 
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 _ROOT = Path(__file__).resolve().parents[2]
-_READY_SECONDS = 20
+_READY_SECONDS = 60
 
 
 class RelayProcess:
@@ -25,7 +26,7 @@ class RelayProcess:
         self.folder = folder
         self.database = folder / "relay.db"
         self.log = folder / "relay.log"
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = environment
@@ -91,9 +92,3 @@ class RelayProcess:
     def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.poll() is None:
             self.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
