@@ -17,6 +17,7 @@ from typing import Any
 
 from relay_agentd.paths import Paths
 from relay_agentd.settings import Settings
+from relay_launchers.base import Binary
 
 
 class Verdict(StrEnum):
@@ -50,6 +51,8 @@ class Patient:
     ping: Mapping[str, Any] | None = None
     """What the daemon says of itself; None: it did not answer."""
     sessions: list[Mapping[str, Any]] = field(default_factory=list)
+    providers: dict[str, Binary] = field(default_factory=dict)
+    """Those whose programs can be used."""
 
 
 def ok(name: str, detail: str) -> Check:
@@ -65,6 +68,11 @@ def warning(name: str, detail: str, mend: str | None = None) -> Check:
 def problem(name: str, detail: str, mend: str) -> Check:
     """It does not work."""
     return Check(name=name, verdict=Verdict.PROBLEM, detail=detail, mend=mend)
+
+
+def counted(number: int, thing: str) -> str:
+    """`3 messages`, `1 message`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def minor(version: str) -> tuple[str, ...]:

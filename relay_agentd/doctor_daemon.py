@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay_agentd import __version__
+from relay_agentd.autostart import started
 from relay_agentd.clock import now
 from relay_agentd.control_client import ControlClient
-from relay_agentd.doctor import Check, Patient, minor, ok, problem, warning
+from relay_agentd.doctor import Check, Patient, counted, minor, ok, problem, warning
 from relay_agentd.errors import AgentdError, DaemonUnreachable, StoreUnusable
 from relay_agentd.store import Store
 
 _RESTART: Final = "relay-agentd down; relay-agentd up"
+_BY_HAND: Final = "relay-agentd up starts it again, and the sessions go on"
 _LOG_BYTES: Final = 256 * 1024
 _RECENT: Final = timedelta(hours=24)
 _LOG_LINE: Final = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (\w+) (.*)$", re.MULTILINE)
@@ -59,6 +61,7 @@ def _present(patient: Patient, ping: Mapping[str, Any]) -> Iterator[Check]:
     else:
         yield warning("daemon", f"{running}; this program is {__version__}", _RESTART)
     yield _link(patient, ping)
+    yield from _service(patient, ping)
     yield _waiting(ping)
     yield ok("database", f"{ping['databaseBytes'] // 1024} kB in {patient.paths.database}")
 
@@ -77,14 +80,25 @@ def _link(patient: Patient, ping: Mapping[str, Any]) -> Check:
     return problem("link", detail, "see the checks of the relay above; it connects by itself")
 
 
+def _service(patient: Patient, ping: Mapping[str, Any]) -> Iterator[Check]:
+    """Who starts it again: a service manager, a terminal session's launcher, or nobody."""
+    kinds = {each["kind"] for each in patient.sessions}
+    by_hand = any(each.pid == ping["pid"] for _, each in started(patient.paths))
+    if by_hand and "background" in kinds and "terminal" not in kinds:
+        detail = "nobody starts the daemon again when it or the machine dies, and only background"
+        detail += " sessions run here"
+        yield warning("service", detail, _BY_HAND)
+
+
 def _waiting(ping: Mapping[str, Any]) -> Check:
     outbox, receipts = ping["outbox"], ping["unreported"]
-    detail = f"{outbox} messages and {receipts} receipts wait for the relay"
+    what = f"{counted(outbox, 'message')} and {counted(receipts, 'receipt')}"
+    detail = f"waiting for the relay: {what}"
     if not outbox and not receipts:
         return ok("outbox", "nothing waits for the relay")
     if ping["relay"] == "connected" and outbox:
         return warning("outbox", detail, "look again in a minute; then see the daemon's log")
-    return ok("outbox", f"{detail}: they go out by themselves")
+    return ok("outbox", f"{detail}; they go out by themselves")
 
 
 def _log(path: Path) -> Iterator[Check]:
@@ -102,7 +116,7 @@ def _log(path: Path) -> Iterator[Check]:
         if level in ("ERROR", "CRITICAL") and datetime.fromisoformat(time) > since
     ]
     if errors:
-        detail = f"{len(errors)} errors in a day, the last: {errors[-1][:200]}"
+        detail = f"{counted(len(errors), 'error')} in a day, the last: {errors[-1][:200]}"
         yield warning("log", detail, f"read {path}")
     else:
         yield ok("log", f"no errors in {path}")

@@ -4,10 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from relay_agentd.control_client import ControlClient
-from relay_agentd.doctor import Check, Patient, ok, problem, warning
+from relay_agentd.doctor import Check, Patient, counted, ok, problem, warning
 from relay_agentd.errors import AgentdError
-from relay_launchers.base import ProviderNotFound
-from relay_launchers.registry import find_provider, provider_names
+from relay_agentd.installing import install, request_for
+from relay_launchers.base import ProviderAbsent, ProviderNotFound
+from relay_launchers.registry import (
+    UnknownProvider,
+    find_installer,
+    find_provider,
+    provider_names,
+)
 
 _PATIENCE_SECONDS: Final = 10.0
 _OPEN_WAYS: Final = ("proved", "untried")
@@ -16,6 +22,7 @@ _OPEN_WAYS: Final = ("proved", "untried")
 def check(patient: Patient) -> Iterator[Check]:
     """All sessions, shortly."""
     yield from _providers(patient)
+    yield from _installed(patient)
     for listed in patient.sessions:
         yield _listed(patient, listed)
     yield from _left_over(patient)
@@ -23,16 +30,51 @@ def check(patient: Patient) -> Iterator[Check]:
 
 
 def _providers(patient: Patient) -> Iterator[Check]:
-    found = []
+    found, absent = [], []
     for name in provider_names():
         try:
             binary = find_provider(name).find(patient.environment)
-            found.append(ok("provider", f"{name} {binary.version} ({binary.path})"))
-        except ProviderNotFound as missing:
-            found.append(warning("provider", f"{name}: {missing}"))
+        except ProviderAbsent as missing:
+            absent.append(f"{name}: {missing}")
+        except ProviderNotFound as unusable:
+            found.append(warning("provider", f"{name}: {unusable}"))
         except Exception as error:  # noqa: BLE001 - another package's code
             found.append(problem("provider", f"{name}: {error}", "upgrade the package it is from"))
+        else:
+            patient.providers[name] = binary
+            shown = f"{name} {binary.version} ({binary.path})"
+            found.append(
+                warning("provider", f"{shown}: {binary.lacks}", binary.update)
+                if binary.lacks
+                else ok("provider", shown)
+            )
     yield from found
+    # Who has one need not have the other.
+    for missed in absent:
+        yield (ok if patient.providers else warning)("provider", missed)
+
+
+def _installed(patient: Patient) -> Iterator[Check]:
+    """Whether plain sessions join, and by what this version would install."""
+    for name, binary in patient.providers.items():
+        try:
+            installer = find_installer(name)
+        except UnknownProvider:
+            continue
+        request = request_for(name, installer, binary, patient.paths, patient.environment)
+        again = f"relay-agentd install {name}"
+        try:
+            state = install(installer, request, dry_run=True).state
+        except AgentdError as error:
+            yield warning("installed", f"{name}: {error}", again)
+            continue
+        if state == "already installed":
+            yield ok("installed", f"plain `{name}` sessions join by themselves")
+        elif state == "installed":
+            yield ok("installed", f"plain `{name}` sessions do not join (`{again}`)")
+        else:
+            detail = f"what makes plain `{name}` sessions join is incomplete or of another version"
+            yield warning("installed", detail, again)
 
 
 def _listed(patient: Patient, listed: Mapping[str, Any]) -> Check:
@@ -41,7 +83,10 @@ def _listed(patient: Patient, listed: Mapping[str, Any]) -> Check:
         detail = (
             f"{name} is {listed['state']}: {listed.get('problem') or 'it ended again and again'}"
         )
-        return problem("session", detail, f"relay-agentd logs {name}; relay-agentd stop {name}")
+        if listed["state"] == "BACKOFF":
+            return warning("session", f"{detail}; it is started again", f"relay-agentd logs {name}")
+        mend = f"see `relay-agentd logs {name}`, then `relay-agentd stop {name}` and start it anew"
+        return problem("session", detail, mend)
     found = list(examine(inspected(patient, name)))
     bad = [each for each in found if each.verdict != "ok"]
     if not bad:
@@ -77,13 +122,15 @@ def examine(known: Mapping[str, Any]) -> Iterator[Check]:
     yield from _ways(delivery)
     yield _mail(delivery)
     if known["questions"]:
-        detail = f"{len(known['questions'])} steps wait for a person"
+        detail = f"{counted(len(known['questions']), 'step')} waiting for a person"
         yield warning("questions", detail, "relay-agentd approvals")
 
 
 def _state(session: Mapping[str, Any]) -> Check:
     name = session["agentId"] or session["key"]
-    what = f"{session['provider']} {session['providerVersion']}, {session['kind']}"
+    version = session["providerVersion"]
+    provider = session["provider"] + (f" {version}" if version != "-" else "")
+    what = f"{provider}, {session['kind']}"
     detail = f"{name}: {what}, {session['state']}, {session['status']}"
     if session["problem"]:
         return problem("state", f"{detail}: {session['problem']}", "see relay-agentd logs")
@@ -117,7 +164,7 @@ def _mail(delivery: Mapping[str, Any]) -> Check:
     waiting, on_the_way = delivery["waiting"], delivery["onTheWay"]
     proof = delivery["lastProof"]
     seen = f"the last proof came {proof['at']} by {proof['via']}" if proof else "no proof so far"
-    detail = f"{waiting} messages wait, {on_the_way} are on the way; {seen}"
+    detail = f"{counted(waiting, 'message')} waiting, {on_the_way} on the way; {seen}"
     if not (waiting or on_the_way) or delivery["reachability"] == "poll":
         return ok("mail", detail)
     return warning("mail", detail, "a busy session takes them after its step; look again")
@@ -130,7 +177,7 @@ def _left_over(patient: Patient) -> Iterator[Check]:
     known = {listed["key"] for listed in patient.sessions}
     stale = [each.name for each in patient.paths.sessions.iterdir() if each.name not in known]
     if stale:
-        detail = f"{len(stale)} folders of ended sessions in {patient.paths.sessions}"
+        detail = f"{counted(len(stale), 'folder')} of ended sessions in {patient.paths.sessions}"
         yield warning("left over", detail, "relay-agentd down; relay-agentd up removes them")
     else:
         yield ok("left over", "nothing of ended sessions")

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from relay_launchers.install import InstallRefused
+
 _FILE = "record.json"
 
 
@@ -72,11 +74,19 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """The record in `folder`; None when nothing was installed."""
+        """The record in `folder`; None when nothing was installed. Raises: InstallRefused."""
+        content = content_of(folder / _FILE)
         try:
-            whole = json.loads((folder / _FILE).read_bytes())
-        except FileNotFoundError:
-            return None
+            return None if content is None else cls._parsed(content)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InstallRefused(
+                f"{folder / _FILE} is damaged: move {folder} away first, then what is ours is"
+                " found by its marks"
+            ) from error
+
+    @classmethod
+    def _parsed(cls, content: bytes) -> Self:
+        whole = json.loads(content)
         return cls(
             version=whole["version"],
             files={

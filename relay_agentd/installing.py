@@ -7,7 +7,10 @@ byte; out of any other only what is ours is taken. Whatever line it is killed at
 again finishes it. Runs in the command's process.
 """
 
+import hashlib
+import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,9 +20,10 @@ from typing import Any
 
 from relay_agentd.errors import AgentdError
 from relay_agentd.install_record import Record, content_of, digest_of, replace_content
-from relay_agentd.paths import make_private
+from relay_agentd.paths import Paths, make_private
 from relay_agentd.spawn import run_quietly
-from relay_launchers.base import Command
+from relay_launchers.base import Binary, Command
+from relay_launchers.environment import without_session
 from relay_launchers.install import (
     Change,
     Installer,
@@ -84,6 +88,8 @@ def install(installer: Installer, request: InstallRequest, *, dry_run: bool) -> 
         record = Record.load(request.data)
         if record is not None and record.version == plan.version and _is_there(plan):
             return Report(state="already installed", home=request.home, version=plan.version)
+        if record is None:
+            _refuse_folders_of_others(plan, traces, request.data)
         report = _forecast(plan, request.home, is_update=record is not None)
         if not dry_run:
             _carry_out(plan, traces, request, record)
@@ -129,12 +135,49 @@ def uninstall(
         raise InstallFailed(f"cannot change {error.filename}: {error.strerror}") from error
 
 
+def folder_for(provider: str, home: Path, paths: Paths) -> Path:
+    """The installation's own folder."""
+    mark = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:8]
+    return paths.data / "installed" / f"{provider}-{mark}"
+
+
+def request_for(
+    provider: str,
+    installer: Installer,
+    binary: Binary | None,
+    paths: Paths,
+    environment: Mapping[str, str],
+) -> InstallRequest:
+    """What `install` is told on this machine."""
+    home = installer.home(environment).absolute()
+    return InstallRequest(
+        home=home,
+        data=folder_for(provider, home, paths),
+        binary=binary if installer.needs_program else None,
+        environment=without_session(environment),
+        python=Path(sys.executable),
+        pipe=Path(__file__).with_name("mcp_pipe.py"),
+        control_socket=paths.control_socket,
+        config=paths.env_file,
+    )
+
+
 # --- installing ---
 
 
 def _is_there(plan: InstallPlan) -> bool:
     files = all(_text(path) == text for path, text in plan.files.items())
     return files and all(_is_in(path, change) for path, change in plan.changes.items())
+
+
+def _refuse_folders_of_others(plan: InstallPlan, traces: Traces, data: Path) -> None:
+    """What would be ours to remove later must not be somebody's now. Raises: InstallRefused."""
+    for folder in traces.folders:
+        ours = [path for path in plan.files if path.is_relative_to(folder)]
+        if folder.is_relative_to(data) or not folder.is_dir() or not any(folder.iterdir()):
+            continue
+        if any(_text(path) != plan.files[path] for path in ours):
+            raise InstallRefused(f"{folder} is there already and is not ours: move it away first")
 
 
 def _forecast(plan: InstallPlan, home: Path, *, is_update: bool) -> Report:
@@ -248,7 +291,8 @@ def _undo(
 ) -> None:
     for path, (_, content) in steps.items():
         if content is None:
-            path.unlink(missing_ok=True)
+            # A person's link to a file that was not there yet stays.
+            (path.resolve() if path in traces.changes else path).unlink(missing_ok=True)
         else:
             replace_content(path, content)
     for folder in traces.folders:

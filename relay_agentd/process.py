@@ -101,6 +101,15 @@ def environment_of(process: ProcessId) -> dict[str, str]:
     return {}
 
 
+def is_stopped(pid: int) -> bool:
+    """Does it hang in the middle of whatever it does, by SIGSTOP or a debugger?"""
+    try:
+        stopped = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        return psutil.Process(pid).status() in stopped
+    except psutil.Error:
+        return False
+
+
 def send_signal(process: ProcessId, signum: signal.Signals) -> bool:
     """Signal exactly this process; False when it is gone."""
     descriptor = _open_pidfd(process) if _HAS_PIDFD else None
@@ -235,20 +244,49 @@ def find_leftovers(session_key: str, programs: Sequence[str]) -> list[ProcessId]
 
     Only those whose command line names one of `programs` (our pipe, our hook, the session's
     folder) and whose environment carries the session's key: a person's own programs may inherit
-    that environment and are never touched. Reads the whole process table: call it in a thread.
+    that environment and are never touched, nor what another provider among them started. Reads
+    the whole process table: call it in a thread.
     """
+    left = _Leftovers(session_key, programs)
     found: dict[int, ProcessId] = {}
     own = os.getuid()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid == os.getpid() or process.uids().real != own:
                 continue
-            if not any(program in word for word in process.cmdline() for program in programs):
-                continue
-            if process.environ().get(SESSION_VARIABLE) == session_key:
+            if left.holds(process):
                 for each in (process, *process.children(recursive=True)):
                     found[each.pid] = ProcessId(each.pid, _created(each))
     return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Leftovers:
+    """What of the process table a dead session left."""
+
+    session_key: str
+    programs: Sequence[str]
+
+    def holds(self, process: psutil.Process) -> bool:
+        """Raises: psutil.Error when it cannot be looked at, or is gone."""
+        is_ours = self._is_named(process) and self._is_marked(process)
+        return is_ours and not self._is_of_others(process)
+
+    def _is_named(self, process: psutil.Process) -> bool:
+        return any(program in word for word in process.cmdline() for program in self.programs)
+
+    def _is_marked(self, process: psutil.Process) -> bool:
+        return process.environ().get(SESSION_VARIABLE) == self.session_key
+
+    def _is_of_others(self, process: psutil.Process) -> bool:
+        # All the way up: a child that was only just forked still bears its parent's name.
+        with suppress(psutil.Error, OSError):
+            for parent in process.parents():
+                if not self._is_marked(parent):
+                    return False
+                if not self._is_named(parent):
+                    return True
+        return False
 
 
 def _open_pidfd(process: ProcessId) -> int | None:

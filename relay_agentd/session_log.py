@@ -12,6 +12,8 @@ from typing import Final
 from relay_launchers.base import BackgroundProvider, LogEntry
 from relay_launchers.untrusted import visible
 
+HEAD_WIDTH: Final = 15
+"""Of the time and the name in front of what `render` shows."""
 _FIRST_BYTES: Final = 256 * 1024
 _MOST_BYTES: Final = 64 * 1024 * 1024
 # Of a tool's output: who wants all of it opens the record itself.
@@ -71,7 +73,7 @@ def _render(entry: LogEntry) -> Iterator[str]:
     head = f"{_clock(entry.at)} {_NAMES[entry.kind]:5} "
     yield head + lines[0]
     for line in lines[1:]:
-        yield " " * len(head) + line
+        yield " " * HEAD_WIDTH + line
 
 
 def _clock(at: str | None) -> str:

@@ -259,7 +259,8 @@ def main(arguments: list[str]) -> int:
     try:
         log = Log(path + ".log")
         status = Bridge(listen(path), keeper, log, conversation).run()
-        os.unlink(path)  # noqa: PTH108
+        with suppress(OSError):  # the folder may have gone
+            os.unlink(path)  # noqa: PTH108
     finally:
         keeper.close()
     sys.stderr.write(log.tail.decode("utf-8", "replace"))

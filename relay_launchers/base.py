@@ -26,6 +26,10 @@ class ProviderNotFound(Exception):
     """No usable binary; the message says how to mend it."""
 
 
+class ProviderAbsent(ProviderNotFound):
+    """It is not installed, as opposed to not usable."""
+
+
 class ArgumentsRefused(Exception):
     """The arguments for the provider make no sense here; the message says why."""
 
@@ -38,6 +42,10 @@ class Binary:
     """Absolute path of what to execute (the native binary, not a wrapper, where there is one)."""
     version: str
     """As the program prints it, e.g. ``2.1.330``."""
+    lacks: str | None = None
+    """What is lost by its age, for a person; None: nothing."""
+    update: str | None = None
+    """The command that mends that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

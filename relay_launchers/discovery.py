@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from relay_launchers.base import ProviderNotFound
+from relay_launchers.base import ProviderAbsent, ProviderNotFound
 
 # A cold 300 MB binary on a slow disk takes seconds; a program that hangs must not hang us.
 VERSION_TIMEOUT_SECONDS = 20
@@ -40,7 +40,7 @@ def locate(command: str, override: str, environment: Mapping[str, str], mend: st
         return path.resolve()
     found = shutil.which(command, path=environment.get("PATH", ""))
     if found is None:
-        raise ProviderNotFound(f"`{command}` was not found on PATH. {mend}")
+        raise ProviderAbsent(f"`{command}` was not found on PATH. {mend}")
     return Path(found).resolve()
 
 

@@ -28,6 +28,8 @@ OF_ANOTHER_SESSION = ("AGENT_RELAY_SESSION", "AGENT_RELAY_CONTROL", "AGENT_RELAY
 CONVERSATION_FILE = "codex-conversation.json"
 # How its hook names Codex's program among what it tells of its environment.
 PROGRAM = "CODEX_PROGRAM"
+# What decides on a session's approval mode.
+OF_THE_MODE = ("AGENT_RELAY_APPROVAL", "AGENT_RELAY_PROFILE")
 TOKEN = "AGENT_RELAY_TOKEN"  # noqa: S105 - a variable's name
 
 
@@ -56,6 +58,23 @@ def described() -> dict[str, str]:
         for name, value in os.environ.items()
         if name.startswith("AGENT_RELAY_") and name not in hidden
     }
+
+
+def mode_without_daemon(config: str) -> str:
+    """The approval mode of a session of which no daemon has said anything: what the environment
+    asks for, and where only the daemon could know, the strictest."""
+    if mode := os.environ.get("AGENT_RELAY_APPROVAL"):
+        return mode
+    if os.environ.get("AGENT_RELAY_PROFILE"):
+        return "read-only"
+    try:
+        with open(config, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            settings = file.read()
+    except FileNotFoundError:
+        return "open"
+    except OSError:
+        return "read-only"
+    return "read-only" if any(name in settings for name in OF_THE_MODE) else "open"
 
 
 def ask_with_daemon(control: str, request: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -12,7 +12,6 @@ from then on the next way is used.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -24,11 +23,12 @@ from typing import Any, Final
 from relay_agentd.adapters.base import Answer, Delivery, Outcome, Probe, SessionPort, Way
 from relay_agentd.adapters.claude_probe import BELL, SOCKET, absent_ways, probe
 from relay_agentd.adapters.claude_questions import ClaudeQuestions
-from relay_agentd.adapters.claude_session import ClaudeSession, learned
+from relay_agentd.adapters.claude_session import ClaudeSession, learn
 from relay_agentd.adapters.claude_transcript import TranscriptReader, last_sighting
 from relay_agentd.adapters.claude_transport import Sent, ring, send_frames
 from relay_agentd.adapters.ladder import Ladder
 from relay_agentd.adapters.record_changes import changes
+from relay_agentd.process import is_stopped
 from relay_launchers.claude.envelope import frames
 from relay_launchers.claude.evidence import Sighting, sightings
 from relay_server.wire import AgentStatus, ApprovalMode, Reachability
@@ -225,13 +225,10 @@ class ClaudeAdapter:
     ) -> bool:
         """Take over what a hook says of the session; False when it speaks for another one."""
         known = self._session
-        session = learned(known, event, payload, environment)
+        session = learn(known, event, payload, environment, self._port.folder)
         if session is None or session == known:
             return session is not None
         self._session = session
-        # The folder goes with the session, possibly under the feet of its last hooks.
-        with contextlib.suppress(OSError):
-            session.save(self._port.folder)
         if event != "SessionStart" and (known is None or known.id != session.id):
             # The daemon was away when this conversation started.
             self._open(session, {})
@@ -306,6 +303,9 @@ class ClaudeAdapter:
         """Read what is new and draw the conclusions."""
         session = self._session
         if session is not None:
+            if session.pid is not None and is_stopped(session.pid):
+                # What was handed to it waits inside: it neither rests nor has lost anything.
+                self._status_since = self._now()
             if self._under_way:
                 added = await asyncio.to_thread(self._reader.read_new, session.transcripts)
                 self._prove_by_transcript(added)

@@ -8,6 +8,7 @@ with the folder when the session ends.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -105,20 +106,27 @@ class ClaudeSession:
             return None
 
 
-def learned(
+def learn(
     known: ClaudeSession | None,
     event: str,
     payload: Mapping[str, Any],
     environment: Mapping[str, str],
+    folder: Path,
 ) -> ClaudeSession | None:
-    """What is known after a hook has reported `event`; None when it speaks for another session."""
+    """The session after a hook, written down when it is news; None when the hook speaks for
+    another one."""
     try:
         told = ClaudeSession.from_hook(payload, environment)
     except KeyError:
         return None
-    if known is None:
-        return told
-    return known.updated(told) if known.may_become(told, starts=event == "SessionStart") else None
+    if known is not None and not known.may_become(told, starts=event == "SessionStart"):
+        return None
+    session = known.updated(told) if known is not None else told
+    if session != known:
+        # The folder goes with the session, possibly under the feet of its last hooks.
+        with suppress(OSError):
+            session.save(folder)
+    return session
 
 
 def _config_folder(environment: Mapping[str, str]) -> str:

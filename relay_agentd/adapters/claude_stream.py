@@ -32,7 +32,7 @@ from relay_agentd.adapters.base import (
     Way,
     WayState,
 )
-from relay_agentd.adapters.claude_session import ClaudeSession, learned
+from relay_agentd.adapters.claude_session import ClaudeSession, learn
 from relay_agentd.adapters.claude_stream_link import Message, StreamLink
 from relay_launchers.claude import stream
 from relay_launchers.claude.background import permission_mode
@@ -300,13 +300,10 @@ class ClaudeStreamAdapter:
     ) -> bool:
         """Take over what a hook says of the session; False when it speaks for another one."""
         known = self._session
-        session = learned(known, event, payload, environment)
+        session = learn(known, event, payload, environment, self._port.folder)
         if session is None or session == known:
             return session is not None
         self._session = session
-        # The folder goes with the session, possibly under the feet of its last hooks.
-        with contextlib.suppress(OSError):
-            session.save(self._port.folder)
         if session.transcripts:
             self._port.records(Path(session.transcripts[-1]))
         if event != "SessionStart" and (known is None or known.id != session.id):

@@ -82,10 +82,11 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands under their headings."""
+        widest = max(map(len, _MODULES))
         for heading, commands in _SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl(
-                    [(name, self._summary(ctx, name)) for name in commands], col_spacing=3
+                    [(f"{name:{widest}}", self._summary(ctx, name)) for name in commands]
                 )
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -145,6 +146,8 @@ def main() -> NoReturn:
     """Run one command and exit with its status."""
     try:
         status: Any = cli.main(prog_name="relay-agentd", standalone_mode=False)
+    except click.UsageError as error:
+        sys.exit(_report_wrong_use(error))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -159,5 +162,18 @@ def _report(error: AgentdError) -> int:
     from relay_agentd.cli.failure import explain_failure
 
     for line in explain_failure(error):
-        click.echo(f"relay-agentd: {line}", err=True)
+        _complain(line)
     return error.exit_status
+
+
+def _report_wrong_use(error: click.UsageError) -> int:
+    said = error.format_message().rstrip(".")
+    command = error.ctx.command_path if error.ctx else "relay-agentd"
+    _complain(f"{said[:1].lower()}{said[1:]}. `{command} --help` shows how.")
+    return error.exit_code
+
+
+def _complain(line: str) -> None:
+    from relay_agentd.cli.output import wrapped
+
+    click.echo(wrapped(f"relay-agentd: {line}", stream=sys.stderr), err=True)

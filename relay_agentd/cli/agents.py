@@ -7,15 +7,15 @@ import click
 from relay_agentd.cli.output import STATUS_STYLES, print_json, print_table, seen
 from relay_agentd.cli.relay import relay
 
-_COLUMNS = ("AGENT", "STATUS", "LABEL", "PROVIDER", "MACHINE", "PROJECT", "TAGS", "CAN", "SEEN")
+COLUMNS = ("AGENT", "STATUS", "LABEL", "PROVIDER", "MACHINE", "PROJECT", "TAGS", "CAN", "SEEN")
 
 
 @click.command("agents", short_help="List who is on the relay.")
-@click.option("--status", help="idle, busy, waiting or offline.")
-@click.option("--tag", help="Only agents with this tag.")
-@click.option("--cap", help="Only agents with this capability.")
-@click.option("--machine", help="Only agents on this machine.")
-@click.option("-q", "--query", help="Only agents that match this text.")
+@click.option("--status", metavar="STATUS", help="idle, busy, waiting or offline.")
+@click.option("--tag", metavar="NAME", help="Only agents with this tag.")
+@click.option("--cap", metavar="NAME", help="Only agents with this capability.")
+@click.option("--machine", metavar="NAME", help="Only agents on this machine.")
+@click.option("-q", "--query", metavar="TEXT", help="Only agents that match this text.")
 @click.option("--all", "everyone", is_flag=True, help="Also those offline, and built-in.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def agents_command(
@@ -47,7 +47,7 @@ def agents_command(
         print_json({"agents": found})
         return
     print_table(
-        _COLUMNS,
+        COLUMNS,
         [_row(agent) for agent in found],
         styles={"STATUS": STATUS_STYLES},
         empty="No agent is on the relay now. Start one: relay-agentd run claude"

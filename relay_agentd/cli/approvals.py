@@ -30,7 +30,10 @@ _EVENTS = ("approval.requested", "approval.decided", "approval.expired", "approv
     "--agent", metavar="ID", shell_complete=complete_agent, help="Only what this agent asks."
 )
 @click.option("--watch", is_flag=True, help="Go on with new ones as they come; Ctrl-C ends it.")
-@click.option("-n", "--limit", type=click.IntRange(1, MAX_LIST_LIMIT), default=50)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, MAX_LIST_LIMIT), default=50, show_default=True,
+    metavar="N", help="At most so many.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def approvals_command(
     approval_id: int | None,

@@ -16,7 +16,7 @@ def attach_command(target: str) -> None:
 
     For Codex this is its own terminal on the same conversation; leave it as you would leave Codex.
     For others what is said and done is shown as it happens, and each line you type is sent to the
-    session as a message from the operator; Ctrl-C leaves.
+    session as a message from the operator; Ctrl-C leaves. `logs ID --follow` only shows.
 
     \b
     relay-agentd attach laptop-codex-shop-1a2b3c4d
@@ -30,11 +30,20 @@ def attach_command(target: str) -> None:
     if command is not None:
         _become(command)
     view.show_tail(20)
-    if sys.stdin.isatty():
-        click.echo("-- type a message and Enter to send it; Ctrl-C leaves --", err=True)
-        view.follow(speak=True)
-    else:
+    if not sys.stdin.isatty():
         view.follow()
+        return
+    click.secho(
+        "-- a line you type is sent to it, as from the operator; Ctrl-C leaves it running --",
+        dim=True,
+        err=True,
+    )
+    try:
+        view.follow(speak=True)
+    except KeyboardInterrupt:
+        click.secho(f"\n-- it goes on: relay-agentd attach {target} --", dim=True, err=True)
+        raise click.exceptions.Exit(0) from None
+    click.secho("-- the session has ended --", dim=True, err=True)
 
 
 def _become(command: Any) -> None:

@@ -18,12 +18,11 @@ _NAMES = {"relay_server": "relay", "relay_agentd": "daemon"}
 def up_command(as_json: bool) -> None:
     """Start relay and daemon in the background, where they are not running already.
 
-    `run` and `demo` do the same when they need to. For a start with the machine, install the
-    service instead.
+    `run` does the same when it needs to. Neither is started again with the machine.
 
     \b
     relay-agentd up
-    AGENT_RELAY_URL=http://localhost:4851 relay-agentd up
+    AGENT_RELAY_URL=http://localhost:4851 relay-agentd up      on another port
     """
     from relay_agentd.autostart import ensure_running
 

@@ -34,10 +34,12 @@ def completion_command(shell: str | None) -> None:
     """Print the completion of SHELL (yours): commands, options, agents, sessions, approvals.
 
     \b
-    relay-agentd completion bash > ~/.local/share/bash-completion/completions/relay-agentd
-    relay-agentd completion zsh  > ~/.zfunc/_relay-agentd
+    eval "$(relay-agentd completion bash)"    only for this shell
+    relay-agentd completion zsh > ~/.zfunc/_relay-agentd
     relay-agentd completion fish > ~/.config/fish/completions/relay-agentd.fish
-    eval "$(relay-agentd completion bash)"     only for this shell
+
+    Without a pipe it also says where the completion of that shell belongs. PowerShell is not
+    among them.
     """
     import sys
 

@@ -12,10 +12,10 @@ import click
 
 import relay_agentd
 from relay_agentd.cli.machine import daemon
-from relay_agentd.cli.output import print_json
+from relay_agentd.cli.output import print_json, wrapped
 from relay_agentd.errors import AgentdError
 from relay_agentd.paths import Paths
-from relay_agentd.session_log import Follower, read_tail, render
+from relay_agentd.session_log import HEAD_WIDTH, Follower, read_tail, render
 from relay_launchers.base import (
     BackgroundProvider,
     Binary,
@@ -151,4 +151,4 @@ class View:
             print_json(asdict(entry), lines=True)
             return
         for line in render(entry):
-            click.echo(line)
+            click.echo(wrapped(line, indent=HEAD_WIDTH))

@@ -3,7 +3,7 @@
 import click
 
 from relay_agentd.cli import machine
-from relay_agentd.cli.output import is_terminal, one_line
+from relay_agentd.cli.output import is_terminal, one_line, print_json
 from relay_agentd.cli.relay import relay
 
 _COLOURS = {"ada": "cyan", "ben": "yellow"}
@@ -20,7 +20,8 @@ _COLOURS = {"ada": "cyan", "ben": "yellow"}
     help="Between two steps.",
 )
 @click.option("--no-autostart", is_flag=True, help="Do not start a relay that is not there.")
-def demo_command(forever: bool, pause: float, no_autostart: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print each step as a line of JSON.")
+def demo_command(forever: bool, pause: float, no_autostart: bool, as_json: bool) -> None:
     """Let two scripted agents talk and hand over work on the relay, about 15 seconds.
 
     Needs no account, no Claude Code and no Codex. Watch it in the dashboard.
@@ -34,12 +35,20 @@ def demo_command(forever: bool, pause: float, no_autostart: bool) -> None:
 
     here = machine.here()
     ensure_relay(here, may_start=not no_autostart)
-    click.echo(f"Watch it: {here.settings.url}")
+    if not as_json:
+        click.echo(f"Watch it: {here.settings.url}")
     with relay() as client:
-        run_demo(client, _say, pause=pause, rounds=None if forever else 1)
+        say = _say_json if as_json else _say
+        run_demo(client, say, pause=pause, rounds=None if forever else 1)
+    if as_json:
+        return
     click.echo(
         f"Done. The conversation is still there: {here.settings.url}, or `relay-agentd thread ID`."
     )
+
+
+def _say_json(who: str, what: str) -> None:
+    print_json({"who": who, "what": what}, lines=True)
 
 
 def _say(who: str, what: str) -> None:

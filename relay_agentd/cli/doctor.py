@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay_agentd.cli.output import is_terminal, one_line, print_json, progress
+from relay_agentd.cli.output import is_terminal, one_line, print_json, progress, wrapped
 
 if TYPE_CHECKING:
     from relay_agentd.doctor import Check, Patient
 
+_INDENT = 15
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
 
 
@@ -108,16 +109,21 @@ def _print(checks: "Iterable[Check]") -> None:
             click.echo("\t".join(one_line(field) for field in fields))
             continue
         mark, colour = _MARKS[each.verdict]
-        click.echo(f"{click.style(mark, fg=colour)} {each.name:<13}{one_line(each.detail)}")
+        said = wrapped(f"{mark} {each.name:<13}{one_line(each.detail)}", indent=_INDENT)
+        click.echo(click.style(mark, fg=colour) + said.removeprefix(mark))
         if each.mend:
-            click.secho(f"  {'':<13}→ {one_line(each.mend)}", bold=True)
+            arrow = " " * _INDENT + "→ "
+            click.secho(wrapped(arrow + one_line(each.mend), indent=_INDENT + 2), bold=True)
 
 
 def _sum_up(checks: "list[Check]") -> None:
+    from relay_agentd.doctor import counted
+
     if not is_terminal():
         return
     counts = {verdict: sum(each.verdict == verdict for each in checks) for verdict in _MARKS}
     if counts["problem"] or counts["warning"]:
-        click.echo(f"\n{counts['problem']} problems, {counts['warning']} warnings")
+        found = [counted(counts[verdict], verdict) for verdict in ("problem", "warning")]
+        click.echo(f"\n{', '.join(found)}")
     else:
         click.secho("\nEverything is as it should be.", fg="green")

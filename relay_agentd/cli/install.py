@@ -1,8 +1,6 @@
 """`install` and `uninstall`: plain `claude` and `codex` sessions join by themselves."""
 
-import hashlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
 
 _PROVIDER = click.argument("provider", type=click.Choice(["claude", "codex"]))
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing.")
+_MOST_LINES = 30
+"""Of one file's changes; what goes into a file of the person's is shorter."""
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -45,8 +45,8 @@ def install_command(provider: str, dry_run: bool, as_json: bool) -> None:
     """
     from relay_agentd.installing import install
 
-    installer, home = _installer(provider)
-    report = install(installer, _request(provider, installer, home), dry_run=dry_run)
+    installer, _ = _installer(provider)
+    report = install(installer, _request(provider, installer), dry_run=dry_run)
     _print(report, provider, dry_run=dry_run, as_json=as_json)
 
 
@@ -65,10 +65,11 @@ def uninstall_command(provider: str, purge: bool, dry_run: bool, as_json: bool) 
     relay-agentd uninstall claude --dry-run
     relay-agentd uninstall claude
     """
-    from relay_agentd.installing import uninstall
+    from relay_agentd.installing import folder_for, uninstall
+    from relay_agentd.paths import Paths
 
     installer, home = _installer(provider)
-    data = _data(provider, home)
+    data = folder_for(provider, home, Paths.default())
     report = uninstall(installer, home, data, dry_run=dry_run, purge=purge)
     _print(report, provider, dry_run=dry_run, as_json=as_json)
 
@@ -80,51 +81,39 @@ def _installer(provider: str) -> "tuple[Installer, Path]":
     return installer, installer.home(os.environ).absolute()
 
 
-def _data(provider: str, home: Path) -> Path:
-    """The installation's own folder."""
-    from relay_agentd.paths import Paths
-
-    mark = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:8]
-    return Paths.default().data / "installed" / f"{provider}-{mark}"
-
-
-def _request(provider: str, installer: "Installer", home: Path) -> "InstallRequest":
+def _request(provider: str, installer: "Installer") -> "InstallRequest":
     """Raises: ProviderMissing."""
-    import relay_agentd
+    from relay_agentd.installing import request_for
     from relay_agentd.paths import Paths
     from relay_launchers.base import ProviderNotFound
     from relay_launchers.environment import without_session
-    from relay_launchers.install import InstallRequest
     from relay_launchers.registry import find_provider
 
     machine.settings()  # what does not parse would keep every session off the relay
-    paths, environment = Paths.default(), without_session(os.environ)
+    environment = without_session(os.environ)
     try:
         binary = find_provider(provider).find(environment) if installer.needs_program else None
     except ProviderNotFound as error:
         raise ProviderMissing(str(error)) from error
-    return InstallRequest(
-        home=home,
-        data=_data(provider, home),
-        binary=binary,
-        environment=environment,
-        python=Path(sys.executable),
-        pipe=Path(relay_agentd.__file__).with_name("mcp_pipe.py"),
-        control_socket=paths.control_socket,
-        config=paths.env_file,
-    )
+    return request_for(provider, installer, binary, Paths.default(), environment)
 
 
 def _print(report: "Report", provider: str, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json(report.as_json(provider, dry_run=dry_run))
         return
-    click.echo(f"{provider}: {report.state}{' (dry run: nothing was done)' if dry_run else ''}")
+    would = dry_run and not report.state.startswith(("already", "not"))
+    click.echo(f"{provider}: {'would be ' if would else ''}{report.state}")
     for path, what in report.writes.items():
         click.echo(f"  {what}: {printable(str(path))}")
-        for line in report.diff(path) if dry_run else ():
+        lines = report.diff(path) if dry_run else []
+        for line in lines[:_MOST_LINES]:
             click.echo(f"      {printable(line)}")
+        if len(lines) > _MOST_LINES:
+            click.echo(f"      ... {len(lines) - _MOST_LINES} more lines (--json shows all)")
     for argv in report.runs:
         click.echo(f"  runs: {printable(' '.join(argv))}")
-    if report.state in ("installed", "updated") and not dry_run:
+    if dry_run:
+        click.echo("Nothing was changed: this was a dry run.")
+    elif report.state in ("installed", "updated"):
         click.echo(f"Sessions that you start with `{provider}` from now on join by themselves.")

@@ -14,7 +14,7 @@ from relay_agentd.cli.completion import complete_session
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added; Ctrl-C ends it.")
 @click.option("--json", "as_json", is_flag=True, help="Print each entry as a line of JSON.")
 def logs_command(target: str, count: int, follow: bool, as_json: bool) -> None:
-    """Show what was said and done in a session of this machine, also after its end.
+    """Show what a session of this machine said and did, also after its end.
 
     ID is an agent's id or label, or what `ps` shows.
 

@@ -18,13 +18,12 @@ _PIPE = Path(relay_agentd.__file__).with_name("mcp_pipe.py")
 def mcp_command(no_autostart: bool) -> None:
     """Serve the relay's tools to an MCP client on stdin and stdout.
 
-    The client becomes an agent that looks for its mail itself, and is offline when it closes the
-    pipe. The relay and the daemon are started when they are not there. Its AGENT_RELAY_LABEL,
-    _TAGS, _CAPS, _CHANNELS and _RIG describe it. Inside a session that `relay-agentd run` started
-    it is that session which gets the tools.
+    The client starts it, by an entry in its own settings as below. It is an agent that looks for
+    its mail itself, until it closes the pipe; AGENT_RELAY_LABEL, _TAGS, _CAPS, _CHANNELS and _RIG
+    describe it. The relay and the daemon are started when they are not there. Inside a session
+    that `relay-agentd run` started, that session gets the tools.
 
     \b
-    relay-agentd mcp
     {"mcpServers": {"relay": {"command": "relay-agentd", "args": ["mcp"]}}}
     """
     from relay_launchers.base import CONTROL_VARIABLE, SESSION_VARIABLE

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 )
 @click.option("--all", "everything", is_flag=True, help="Also what was marked as read.")
 @click.option("--mark-read", is_flag=True, help="Mark what is shown as read.")
-@click.option("-n", "--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 500), default=50, show_default=True,
+    metavar="N", help="At most so many.",
+)  # fmt: skip
 @click.option(
     "--wait",
     type=click.FloatRange(min=0, max=86400),

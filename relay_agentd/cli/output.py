@@ -8,7 +8,9 @@ cursor, retitle the window or answer the terminal's queries. Nothing but results
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,6 +30,8 @@ _LEAST: Final = 24
 _LONGEST_WORD: Final = 24
 """Of a path or an address, which may be folded: it is nothing to type."""
 
+_UNBROKEN: Final = "\N{NO-BREAK SPACE}"
+
 _NOT_IN_JSON = re.compile(f"{UNSEEN.pattern}|[\u2028\u2029]")
 
 printable = visible
@@ -37,6 +41,22 @@ printable = visible
 def one_line(text: str) -> str:
     """`text` as one field of one line."""
     return re.sub(r"\s+", " ", printable(text)).strip()
+
+
+def wrapped(text: str, *, indent: int = 0, stream: Any = None) -> str:
+    """`text` broken between words for a window, all lines but the first `indent` columns in; as it
+    is for a pipe. A command in backticks is not broken, so that it can be copied."""
+    if not (stream or sys.stdout).isatty():
+        return text
+    lines = textwrap.wrap(
+        re.sub(r"`[^`]+`", lambda command: command[0].replace(" ", _UNBROKEN), text),
+        max(shutil.get_terminal_size().columns, indent + _LEAST),
+        subsequent_indent=" " * indent,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines).replace(_UNBROKEN, " ")
 
 
 def wants_colour(stream: Any = None) -> bool:
@@ -115,7 +135,8 @@ def _print_rich_table(
         if index not in shown and any(line[index] for line in cells)
     ]
     if hidden:
-        click.secho(f"(a wider window or --json also shows {', '.join(hidden)})", dim=True)
+        hint = f"(a wider window or --json also shows {', '.join(hidden)})"
+        click.secho(wrapped(hint), dim=True)
 
 
 def _fit(

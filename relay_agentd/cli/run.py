@@ -32,16 +32,19 @@ class _Run(click.Command):
     type=click.Choice([mode.value for mode in ApprovalMode]),
     help="What it may do unasked.",
 )
-@click.option("--label", metavar="TEXT", help="What people call it.")
+@click.option("--label", metavar="NAME", help="What people call it.")
 @click.option(
-    "--tag", "tags", multiple=True, metavar="T", help="A group it belongs to. Repeatable."
+    "--tag", "tags", multiple=True, metavar="NAME", help="A group it belongs to. Repeatable."
 )
-@click.option("--cap", "caps", multiple=True, metavar="C", help="What it can do. Repeatable.")
-@click.option("--channel", "channels", multiple=True, metavar="CH", help="Only these. Repeatable.")
+@click.option("--cap", "caps", multiple=True, metavar="NAME", help="What it can do. Repeatable.")
+@click.option(
+    "--channel", "channels", multiple=True, metavar="NAME", help="Hear only these. Repeatable."
+)
 @click.option("--profile", metavar="NAME", help="A description from profiles.json.")
 @click.option(
     "--cwd",
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    metavar="FOLDER",
     help="Where it works (here).",
 )
 @click.option("--background", is_flag=True, help="Without a terminal: the daemon keeps it running.")
@@ -70,10 +73,9 @@ def run_command(
     Without a PROVIDER it is any program: `run -- COMMAND`. It is an agent as long as it runs, and
     `relay-agentd inbox` and `relay-agentd send` inside it speak for it.
 
-    With --background the daemon owns it: it is started again when it dies, after a restart of the
-    machine too, and goes on with the same conversation until `relay-agentd stop`. It gets this
-    environment, which is not written down: after a reboot only what the provider's own login and
-    the daemon's environment know is there.
+    With --background the daemon owns it: when it dies, and after a restart of the machine, it goes
+    on with the same conversation, until `relay-agentd stop`. Then only keys that the provider or
+    the daemon knows itself are there, not those of this shell.
 
     The relay and the daemon are started when they are not there. ARGS after `--` go to the
     provider unchanged, and its exit status is what this exits with.

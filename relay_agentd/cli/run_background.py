@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay_agentd.cli.output import print_json, progress
+from relay_agentd.cli.output import one_line, print_json, progress
 from relay_agentd.control_client import ControlClient
 from relay_agentd.errors import DaemonUnreachable
 from relay_launchers.environment import without_session
@@ -30,7 +30,12 @@ def run_background(
 ) -> None:
     """Start it, and say how to follow it. Raises: AgentdError."""
     from relay_agentd.autostart import ensure_running
+    from relay_launchers.registry import UnknownProvider, find_provider
 
+    try:
+        find_provider(provider)  # as `run` in a terminal says it
+    except UnknownProvider as error:
+        raise click.UsageError(str(error)) from error
     settings = here.settings
     request = {
         "key": secrets.token_hex(8),
@@ -66,5 +71,5 @@ def _say(started: dict[str, Any]) -> None:
     ]
     if started["agentId"] is None:
         problem = started.get("problem") or "`relay-agentd ps` shows when it is"
-        lines.insert(0, f"It runs, but is not on the relay yet: {problem}")
+        lines.insert(0, f"It runs, but is not on the relay yet: {one_line(problem)}")
     click.echo("\n".join(lines), err=True)

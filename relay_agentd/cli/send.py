@@ -41,8 +41,8 @@ _NOT_IN_TIME = 1
     shell_complete=complete_agent,
     help="Speak as this agent.",
 )
-@click.option("--subject", help="A heading.")
-@click.option("--channel", help="Only agents that follow this channel.")
+@click.option("--subject", metavar="TEXT", help="A heading.")
+@click.option("--channel", metavar="NAME", help="Only agents that follow this channel.")
 @click.option("--priority", type=click.Choice(_PRIORITIES), help="`urgent` may steer a turn.")
 @click.option("--claimable", is_flag=True, help="Work for one: exactly one receiver can take it.")
 @click.option("--reply-to", type=click.IntRange(min=1), metavar="MSG", help="Answer a message.")
@@ -72,12 +72,11 @@ def send_command(
 
     \b
     relay-agentd send label:backend "is the migration clean?" --wait in_context
-    git diff | relay-agentd send cap:review - --subject "please review" --claimable
+    git diff | relay-agentd send cap:review - --subject "a review" --claimable
     relay-agentd send tag:shop "pause, I am rebasing" --priority urgent
 
-    \b
-    Exit status: 0 sent (with --wait: reached), 1 not reached in time, 2 wrong use,
-    3 relay not reachable, 4 refused by the relay.
+    Exit status: 0 sent (with --wait: reached), 1 not reached in time, 2 wrong use, 3 relay not
+    reachable, 4 refused by the relay.
     """
     from relay_agentd import relay_calls
     from relay_agentd.cli.own_session import OwnSession

@@ -31,20 +31,23 @@ _STYLES = {
     "failed": "red",
     "canceled": "bright_black",
 }
-_COLUMNS = ("TASK", "STATUS", "TITLE", "CLAIMED BY", "FOR", "SEVERITY", "FROM", "TIMES", "SEEN")
+COLUMNS = ("TASK", "STATUS", "TITLE", "CLAIMED BY", "FOR", "SEVERITY", "FROM", "TIMES", "SEEN")
 
 
 @click.command("tasks", short_help="List the work that was reported.")
 @click.option("--status", type=click.Choice([status.value for status in TaskStatus]))
 @click.option("--all", "everything", is_flag=True, help="Also what has ended.")
 @click.option("--target", metavar="TO", help="Only what is for this target, as cap:ops.")
-@click.option("--channel", metavar="CH", help="Only in this channel.")
+@click.option("--channel", metavar="NAME", help="Only in this channel.")
 @click.option("--source", metavar="NAME", help="Only from this integration, agent or person.")
 @click.option(
     "--claimed-by", metavar="AGENT", shell_complete=complete_agent, help="Only what it works on."
 )
 @click.option("-q", "--query", metavar="TEXT", help="Only with this text in title or body.")
-@click.option("-n", "--limit", type=click.IntRange(1, MAX_LIST_LIMIT), default=50)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, MAX_LIST_LIMIT), default=50, show_default=True,
+    metavar="N", help="At most so many.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def tasks_command(
     status: str | None, everything: bool, limit: int, query: str | None, as_json: bool, **more: Any
@@ -78,7 +81,7 @@ def tasks_command(
         print_json(answer)
         return
     print_table(
-        _COLUMNS,
+        COLUMNS,
         [_row(task) for task in answer["tasks"]],
         styles={"STATUS": _STYLES},
         empty="No task is open. (`relay-agentd tasks --all` also shows those that have ended.)",
@@ -109,7 +112,7 @@ def task_command(task_id: int, as_json: bool) -> None:
         for event in events:
             click.echo(f"{clock(event['at'])}  {_told(event)}")
     else:
-        print_table(_COLUMNS, [_row(task)], empty="")
+        print_table(COLUMNS, [_row(task)], empty="")
 
 
 def print_task(task: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from relay_launchers.discovery import ask_version, is_native, locate, version_nu
 OVERRIDE_VARIABLE: Final = "AGENT_RELAY_CLAUDE"
 OLDEST_VERSION: Final = "2.1.139"
 """First with hooks that start a program without a shell, on which the gate rests."""
+OLDEST_TRIED: Final = "2.1.197"
 _MEND: Final = (
     f"Install it (npm install -g @anthropic-ai/claude-code) or set {OVERRIDE_VARIABLE} to it."
 )
@@ -27,7 +28,13 @@ def find_claude(environment: Mapping[str, str]) -> Binary:
             f"Claude Code {version} ({path}) is too old: it lacks the hooks that deliver mail and"
             f" guard tools, which came with {OLDEST_VERSION}. Run `claude update`."
         )
-    return Binary(path=path, version=version)
+    is_tried = version_numbers(version) >= version_numbers(OLDEST_TRIED)
+    return Binary(
+        path=path,
+        version=version,
+        lacks=None if is_tried else f"the oldest that was tried is {OLDEST_TRIED}",
+        update="claude update",
+    )
 
 
 def native_program(path: Path) -> Path:

@@ -203,7 +203,7 @@ def gate(mode: str, folder: str) -> dict[str, Any]:
                 return "silent"
             return "allowed" if output.get("allowed") is True else "new"
 
-        judged = decide(now, tool, tool_input, ask)
+        judged = decide(now, tool, tool_input, payload.get("cwd"), ask)
     except BaseException as problem:  # noqa: BLE001 - a crash would let the tool run
         judged = None
         if now != "open":
@@ -226,7 +226,7 @@ def question(payload: Mapping[str, Any], mode: str, folder: str) -> dict[str, An
 
 
 def denied_when_read_only(payload: Mapping[str, Any]) -> dict[str, Any]:
-    if is_harmless(payload["tool_name"], payload["tool_input"]):
+    if is_harmless(payload["tool_name"], payload["tool_input"], payload.get("cwd")):
         return {}
     denial = {"behavior": "deny", "message": READ_ONLY}
     return {"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": denial}}

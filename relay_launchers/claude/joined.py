@@ -47,19 +47,10 @@ def process_key(pid: int) -> str:
 
 
 def launched_mode(folder: str, config: str) -> str:
-    """The mode before the daemon said anything: what the environment asks for, and where only the
-    daemon could know, the strictest."""
-    if mode := os.environ.get("AGENT_RELAY_APPROVAL"):
-        return mode
+    """The mode before the daemon said anything: what it wrote down since is compared with it."""
     if os.path.exists(os.path.join(folder, hook.MODE_FILE)):  # noqa: PTH110, PTH118
-        return "open"
-    if os.environ.get("AGENT_RELAY_PROFILE"):
-        return "read-only"
-    try:
-        with open(config, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            return "read-only" if "AGENT_RELAY_" in file.read() else "open"
-    except OSError:
-        return "open"
+        return os.environ.get("AGENT_RELAY_APPROVAL") or "open"
+    return in_session.mode_without_daemon(config)
 
 
 def joining(process: int) -> dict[str, object]:

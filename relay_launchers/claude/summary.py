@@ -31,8 +31,12 @@ def summarize(tool: str, tool_input: Mapping[str, Any], agent_type: str | None =
         said = f"{telling} (in the background)" if tool_input.get("run_in_background") else telling
     else:
         said = json.dumps(tool_input, ensure_ascii=False) if tool_input else tool
-    line = " ⏎ ".join(part.strip() for part in said.splitlines() if part.strip())
-    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
+    shown = _line(said)
     if len(shown) > _LONGEST:
         shown = f"{shown[:_LONGEST]} [and {len(shown) - _LONGEST} characters more]"
-    return f"{shown} (sub-agent {agent_type})" if agent_type else shown
+    return f"{shown} (sub-agent {_line(str(agent_type))[:100]})" if agent_type else shown
+
+
+def _line(text: str) -> str:
+    line = " ⏎ ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)

@@ -11,6 +11,12 @@ from relay_launchers.discovery import ask_version, is_native, locate, version_nu
 OVERRIDE_VARIABLE = "AGENT_RELAY_CODEX"
 OLDEST_VERSION = "0.144.0"
 """The oldest release whose `--remote` and app-server were tried."""
+_FIRST_WITH_QUEUE = "0.154.0"
+"""The oldest release seen to have one; 0.144.4 has none."""
+_NO_QUEUE = (
+    "it has no queue: a message waits in the daemon until the session is idle, and plain `codex`"
+    " sessions get none pushed"
+)
 _INSTALL = "npm install -g @openai/codex@latest"
 _MEND = f"Install it ({_INSTALL}) or set {OVERRIDE_VARIABLE} to it."
 # What a build from source calls itself; whoever builds Codex knows how old it is.
@@ -30,7 +36,10 @@ def find_codex(environment: Mapping[str, str]) -> Binary:
             f"Codex {version} ({path}) is too old for the relay, which needs {OLDEST_VERSION} or"
             f" newer. Update it: {_INSTALL}"
         )
-    return Binary(path=path, version=version)
+    has_queue = numbers == _SOURCE_BUILD or numbers >= version_numbers(_FIRST_WITH_QUEUE)
+    return Binary(
+        path=path, version=version, lacks=None if has_queue else _NO_QUEUE, update=_INSTALL
+    )
 
 
 def native_program(path: Path) -> Path:

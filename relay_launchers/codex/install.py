@@ -7,6 +7,7 @@ overrides the server (same name) and is left alone by the hooks. Plans only.
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,8 +43,13 @@ class CodexInstaller:
     def plan(self, request: InstallRequest) -> InstallPlan:
         """Decide what to write."""
         config = request.home / "config.toml"
-        program = [str(request.python), "-I", "-S", str(JOINED_PROGRAM)]
-        tables = _tables(config, program, str(request.control_socket), str(request.pipe))
+        tables = _tables(
+            config,
+            python=str(request.python),
+            control=str(request.control_socket),
+            pipe=str(request.pipe),
+            settings=str(request.config),
+        )
         mark = hashlib.sha256(f"{tables!r}{skill_text()}".encode()).hexdigest()[:8]
         return InstallPlan(
             version=mark,
@@ -54,20 +60,23 @@ class CodexInstaller:
     def traces(self, home: Path, data: Path) -> Traces:  # noqa: ARG002 - the protocol's signature
         """What may be there of ours."""
         config = home / "config.toml"
-        changes: dict[Path, Change] = {config: _tables(config, [""], "", "")}
+        changes: dict[Path, Change] = {
+            config: _tables(config, python="", control="", pipe="", settings="")
+        }
         return Traces(changes=changes, folders=(home / "skills" / SKILL_FILE.parent,))
 
 
-def _tables(config: Path, program: list[str], control: str, pipe: str) -> ConfigTables:
+def _tables(config: Path, *, python: str, control: str, pipe: str, settings: str) -> ConfigTables:
+    program = [python, "-I", "-S", str(JOINED_PROGRAM)]
     hooks = []
     for event, key, seconds in _HOOKS:
-        command = shlex.join([*program, event, control])
+        command = shlex.join([*program, event, control, settings])
         trusted = trusted_hash(key, command, seconds)
         hooks.append(
             Hook(event=event, key=key, command=command, seconds=seconds, trusted_hash=trusted)
         )
     return ConfigTables(
-        config=str(config.resolve()),
+        config=os.path.realpath(config),
         name=SERVER,
         server={
             "command": program[0],

@@ -1,8 +1,10 @@
 """The program behind the hooks and tools of a Codex session that a person started himself.
 
-    joined.py SessionStart CONTROL        puts the conversation on the relay, starting the daemon
-    joined.py PreToolUse CONTROL          the gate of sessions that are guarded or read-only
-    joined.py MCP CONTROL PIPE            becomes the pipe to the tools
+    joined.py SessionStart CONTROL CONFIG  puts the conversation on the relay, starting the daemon
+    joined.py PreToolUse CONTROL CONFIG    the gate of sessions that are guarded or read-only
+    joined.py MCP CONTROL PIPE             becomes the pipe to the tools
+
+CONTROL is the daemon's control socket, CONFIG the machine's settings file.
 
 Codex's own server runs them, which may serve many conversations and many terminals; so a hook names
 its conversation, and the pipe goes by the server's process: each tool call names its conversation.
@@ -51,11 +53,9 @@ def is_ours(server: int) -> bool:
         return False  # the daemon knows it too
 
 
-def session_start(control: str, server: int, payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Join, and hand on what the session is told at its start."""
-    environment = {name: os.environ[name] for name in TOLD_ENVIRONMENT if name in os.environ}
-    environment[in_session.PROGRAM] = program_of(server)
-    request = {
+def joining(server: int, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What the daemon needs to put the conversation on the relay; to ask again is harmless."""
+    return {
         "op": "session.join",
         "provider": "codex",
         "conversation": payload["session_id"],
@@ -64,7 +64,13 @@ def session_start(control: str, server: int, payload: Mapping[str, Any]) -> dict
         "process": {"pid": server},
         "environment": in_session.described(),
     }
-    joined = in_session.ask_with_daemon(control, request)
+
+
+def session_start(control: str, server: int, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Join, and hand on what the session is told at its start."""
+    environment = {name: os.environ[name] for name in TOLD_ENVIRONMENT if name in os.environ}
+    environment[in_session.PROGRAM] = program_of(server)
+    joined = in_session.ask_with_daemon(control, joining(server, payload))
     if joined is None or not joined.get("ok"):
         return {}
     told = {name: payload[name] for name in TOLD_FIELDS if name in payload}
@@ -105,9 +111,11 @@ def version(transcript: str) -> str:
         return "unknown"
 
 
-def gate(control: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+def gate(control: str, config: str, server: int, payload: Mapping[str, Any]) -> dict[str, Any]:
     """What must not run here; nothing where there is no opinion."""
-    mode = mode_of(control, payload.get("session_id"))
+    mode = written_mode(control, payload["session_id"])
+    if mode is None:
+        mode = asked_mode(control, config, joining(server, payload))
     tool = str(payload.get("tool_name"))
     if mode == "open" or tool.startswith(RELAY_TOOLS) or tool in HARMLESS_TOOLS:
         return {}
@@ -115,8 +123,9 @@ def gate(control: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     if tool == "Bash" and isinstance(given, dict):
         from importlib import import_module
 
-        # The gate of Claude Code's sessions judges commands the same way.
-        if import_module("hook").only_reads(given.get("command")):
+        # The gate of Claude Code's sessions judges commands the same way. The folder is the model's
+        # to choose (`workdir`), and the hook is not told.
+        if import_module("rules").only_reads(given.get("command"), None):
             return {}
     return denial(
         f"Agent Relay: this session is {mode}"
@@ -124,8 +133,9 @@ def gate(control: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def mode_of(control: str, conversation: object) -> str:
-    """The conversation's mode: as the daemon wrote it down, which needs no daemon now."""
+def written_mode(control: str, conversation: object) -> str | None:
+    """The conversation's mode as the daemon wrote it down, which needs no daemon now; None: it is
+    on no terminal, as far as is known."""
     folder = in_session.sessions_folder(control)
     names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
     for name in names:
@@ -135,9 +145,26 @@ def mode_of(control: str, conversation: object) -> str:
                     continue
         except (OSError, ValueError, LookupError, TypeError):
             continue
-        with open(f"{folder}/{name}/{MODE_FILE}", encoding="utf-8") as file:  # noqa: PTH123
-            return file.read(64).strip() or "read-only"
-    return os.environ.get("AGENT_RELAY_APPROVAL") or "open"
+        return mode_in(f"{folder}/{name}")
+    return None
+
+
+def mode_in(folder: str) -> str:
+    with open(f"{folder}/{MODE_FILE}", encoding="utf-8") as file:  # noqa: PTH123
+        return file.read(64).strip() or "read-only"
+
+
+def asked_mode(control: str, config: str, request: Mapping[str, Any]) -> str:
+    """The mode of a conversation that did not join by itself: one beside that of its terminal, or
+    one that began without a daemon."""
+    answer = in_session.ask(control, request)
+    if answer is None:
+        return in_session.mode_without_daemon(config)
+    if answer.get("ok"):
+        return mode_in(answer["folder"])
+    error = answer.get("error")
+    # A session of `relay-agentd run` has its own gate.
+    return "open" if isinstance(error, dict) and error.get("code") == "ours" else "read-only"
 
 
 def denial(reason: str) -> dict[str, Any]:
@@ -176,10 +203,10 @@ def become_pipe(control: str, server: int, pipe: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    event, control, *pipe = arguments
+    event, control, file = arguments
     server = os.getppid()
     if event == "MCP":
-        become_pipe(control, server, pipe[0])
+        become_pipe(control, server, file)
     if is_ours(server):
         return 0
     output: dict[str, Any] = {}
@@ -188,7 +215,7 @@ def main(arguments: list[str]) -> int:
         if event == "SessionStart":
             output = session_start(control, server, payload)
         else:
-            output = gate(control, payload)
+            output = gate(control, file, server, payload)
     except Exception as problem:  # noqa: BLE001 - only the gate may stop anything
         if event == "PreToolUse":
             output = denial(f"Agent Relay: the gate failed ({type(problem).__name__})")

@@ -20,6 +20,9 @@ JsonObject = dict[str, Any]
 RequestId = int | str
 
 _SHELL_FLAGS = ("-c", "-lc")
+_SHELLS = ("bash", "sh", "zsh")
+# Elsewhere, a program of that name may be anything.
+_SHELL_FOLDERS = (".", "/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")
 # What a diff may take of an approval; the whole of it is in the terminal.
 _LONGEST_DIFF = 20_000
 
@@ -213,7 +216,11 @@ def _unwrapped(command: str) -> str:
         words = shlex.split(command)
     except ValueError:
         return command
-    return words[2] if len(words) == 3 and words[1] in _SHELL_FLAGS else command
+    if len(words) != 3 or words[1] not in _SHELL_FLAGS:
+        return command
+    shell = PurePath(words[0])
+    is_shell = shell.name in _SHELLS and str(shell.parent) in _SHELL_FOLDERS
+    return words[2] if is_shell and not words[0].startswith(".") else command
 
 
 def _flat(arguments: Mapping[str, Any]) -> str:

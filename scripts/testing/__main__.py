@@ -49,11 +49,13 @@ def _run(stages: Stages, selection: list[str], *, fast: bool) -> Counts:
     """Lint and all tests, or just the selected ones."""
     if selection:
         return stages.pytest("selected", [*(["-m", ORDINARY] if fast else []), *selection])
-    # Ordinary tests share nothing and run side by side; real providers and the browser need the
-    # machine to themselves, or their time limits would measure the neighbours.
+    # Ordinary tests share nothing and run side by side. Real providers mostly wait for each other,
+    # so two at once cost little; the soak and the browser have the machine to themselves, or their
+    # time limits would measure the neighbours.
     counts = stages.lint() + stages.pytest("ordinary", ["-m", ORDINARY, "-n", "2"])
     if not fast:
-        counts += stages.pytest("real-cli", ["-m", "real_cli"])
+        counts += stages.pytest("real-cli", ["-m", "real_cli and not alone", "-n", "2"])
+        counts += stages.pytest("alone", ["-m", "real_cli and alone"])
         counts += stages.pytest("browser", ["-m", "browser and not real_cli"])
     return counts
 

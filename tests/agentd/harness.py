@@ -38,8 +38,9 @@ from tests.support.memory_session import MemorySession
 
 T = TypeVar("T")
 
-KEY = "00000000000000aa"
-OTHER_KEY = "00000000000000bb"
+# Of this process alone: whoever ends a session looks through the whole process table for its key.
+KEY = f"{os.getpid():08x}000000aa"
+OTHER_KEY = f"{os.getpid():08x}000000bb"
 
 
 async def until(predicate: Callable[[], T | None], within: float = 10.0) -> T:

@@ -14,6 +14,7 @@ import pytest
 
 from relay_agentd.process import ProcessId, find_leftovers, send_signal, terminate, wait_gone
 from relay_launchers.base import SESSION_VARIABLE
+from tests.agentd.harness import KEY, OTHER_KEY
 from tests.support.wait import eventually
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -143,24 +144,48 @@ def test_process_gets_the_time_to_end_in_order(start: Start) -> None:
 def test_only_our_own_programs_of_the_session_are_left_overs(start: Start, tmp_path: Path) -> None:
     program = tmp_path / "mcp_pipe.py"
     program.write_text("import time\ntime.sleep(60)\n")
-    ours = start(sys.executable, str(program), **{SESSION_VARIABLE: "00000000000000aa"})
-    start(sys.executable, str(program), **{SESSION_VARIABLE: "00000000000000bb"})
-    start("sleep", "61", **{SESSION_VARIABLE: "00000000000000aa"})
+    ours = start(sys.executable, str(program), **{SESSION_VARIABLE: KEY})
+    start(sys.executable, str(program), **{SESSION_VARIABLE: OTHER_KEY})
+    start("sleep", "61", **{SESSION_VARIABLE: KEY})
 
     def found() -> list[ProcessId]:
-        return find_leftovers("00000000000000aa", ["mcp_pipe.py"])
+        return find_leftovers(KEY, ["mcp_pipe.py"])
 
     assert eventually(found) == [_identity(ours)]
 
 
 def test_left_over_takes_along_what_it_started(start: Start) -> None:
     script = "sleep 62 & echo $!; wait  # /shell-snapshots/snapshot-bash-1.sh"
-    shell = start("bash", "-c", script, **{SESSION_VARIABLE: "00000000000000aa"})
+    shell = start("bash", "-c", script, **{SESSION_VARIABLE: KEY})
     assert shell.stdout is not None
     command = int(shell.stdout.readline())
 
-    found = find_leftovers("00000000000000aa", ["/shell-snapshots/snapshot-"])
+    found = find_leftovers(KEY, ["/shell-snapshots/snapshot-"])
 
     assert [process.pid for process in found] == [shell.pid, command]
     asyncio.run(terminate(found, grace=0.5))
     assert not any(process.is_alive() for process in found)
+
+
+def test_what_another_program_with_that_environment_started_is_not_left_over(start: Start) -> None:
+    """A person's own provider, in a terminal that was once opened from within the session."""
+    tool = "sleep 64 & echo $$; wait  # /shell-snapshots/snapshot-bash-1.sh"
+    of_the_person = "import subprocess, sys; subprocess.run(['bash', '-c', sys.stdin.read()])"
+    child = subprocess.Popen(
+        [sys.executable, "-c", of_the_person],
+        env={**os.environ, SESSION_VARIABLE: KEY},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(tool.encode())
+    child.stdin.close()
+    shell = psutil.Process(int(child.stdout.readline()))
+    try:
+        assert find_leftovers(KEY, ["/shell-snapshots/snapshot-"]) == []
+    finally:
+        for each in (*shell.children(), shell):
+            each.kill()
+        child.wait()
+        child.stdout.close()

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -208,6 +210,29 @@ async def test_what_is_in_the_transcript_is_never_called_lost(tmp_path: Path) ->
         await world.told("proved")
 
     assert "lost" not in world.port.names()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_nothing_is_lost_while_the_program_is_stopped(tmp_path: Path) -> None:
+    """What was written to its socket waits there, and would come a second time."""
+    world = World(tmp_path)
+    program = subprocess.Popen(["sleep", "60"])
+    try:
+        program.send_signal(signal.SIGSTOP)
+        world.environment["CLAUDE_PID"] = str(program.pid)
+        await world.hook("SessionStart", source="startup")
+        world.adapter.outstanding([MAIL])
+
+        async with running(world.adapter):
+            # More than one look at it.
+            await asyncio.sleep(1.5 * claude.TICK_SECONDS)
+            assert "lost" not in world.port.names()
+
+            program.send_signal(signal.SIGCONT)
+            assert await world.told("lost") == ("lost", "d-1")
+    finally:
+        program.kill()
+        program.wait()
 
 
 @pytest.mark.usefixtures("impatient")

@@ -379,6 +379,15 @@ def test_the_end_of_claude_code_is_the_bridges_with_its_status(
     host.expect_nothing_left()
 
 
+def test_a_folder_that_went_first_does_not_change_the_status(host: Host) -> None:
+    daemon = host.connect()
+    host.socket.unlink()
+
+    daemon.say("exit 3")
+
+    assert host.ended()[0] == 3
+
+
 def test_what_it_said_last_is_told_before_the_bridge_ends(host: Host) -> None:
     daemon = host.connect()
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from relay_agentd.tool_specs import TOOLS
 from relay_launchers.claude.hook import effective_mode
 from relay_launchers.claude.plugin_files import HOOK_PROGRAM
-from relay_launchers.claude.rules import decide, only_reads
+from relay_launchers.claude.rules import RELAY_TOOL_PREFIX, RELAY_TOOLS, decide, only_reads
 
 RELAY_SEND = "mcp__plugin_relay_relay__relay_send"
 HARMLESS = ["Read", "Grep", "Glob", "TodoWrite", "ToolSearch"]
@@ -19,12 +20,12 @@ SIDE_EFFECTS = [
     *("Write", "Edit", "NotebookEdit", "WebFetch", "WebSearch", "Agent", "Task", "Skill"),
     *("Monitor", "CronCreate", "SendMessage", "KillShell", "SomethingNew"),
     *("mcp__github__create_issue", "mcp__plugin_relay_other__relay_send"),
-    *("mcp__plugin_relay_relay__other", "relay_send", ""),
+    *("mcp__plugin_relay_relay__other", "mcp__plugin_relay_relay__relay_other", "relay_send", ""),
 ]
 
 
 def verdict(mode: str, tool: str, *, daemon: bool = True, **tool_input: Any) -> str | None:
-    judged = decide(mode, tool, tool_input, lambda: "new" if daemon else "silent")
+    judged = decide(mode, tool, tool_input, "/", lambda: "new" if daemon else "silent")
     return judged[0] if judged else None
 
 
@@ -77,7 +78,7 @@ def test_read_only_denies_everything_else(tool: str, daemon: bool) -> None:
     ],
 )
 def test_a_command_that_only_reads_is_known_as_such(command: str) -> None:
-    assert only_reads(command)
+    assert only_reads(command, "/")
     assert verdict("read-only", "Bash", command=command) is None
 
 
@@ -131,12 +132,42 @@ def test_a_command_that_only_reads_is_known_as_such(command: str) -> None:
         "! ls",
         "/tmp/ls",
         "./ls",
+        # A program in a folder with such a name, or one along such a path.
+        "cat\u00a0/x",
+        "ls\x0b/x",
+        "ls -l\u200b",
+        "printf -v PATH ./bin; ls",
+        "cd bare && git status",
+        "'cd' bare; \"git\" status",
     ],
 )
 def test_any_other_command_has_side_effects(command: str) -> None:
-    assert not only_reads(command)
+    assert not only_reads(command, "/")
     assert verdict("read-only", "Bash", command=command) == "deny"
     assert verdict("guarded", "Bash", command=command) == "ask"
+
+
+def test_a_folder_that_git_would_take_for_a_repository_and_its_programs_is_not_looked_into(
+    tmp_path: Path,
+) -> None:
+    project = tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    (project / "src").mkdir()
+    inner = project / "fixtures" / "refs"
+    inner.mkdir(parents=True)
+    (inner.parent / "HEAD").write_text("ref: refs/heads/main\n")
+    (tmp_path / "link").symlink_to(inner)
+
+    assert only_reads("git status", str(project / "src"))
+    for folder in (inner.parent, inner, tmp_path / "link", Path("src")):
+        assert not only_reads("git status", str(folder))
+        assert only_reads("cat a", str(folder))
+
+
+def test_the_relays_tools_are_known_by_their_names() -> None:
+    assert {tool.removeprefix(RELAY_TOOL_PREFIX) for tool in RELAY_TOOLS} == {
+        tool.name.removeprefix("relay_") for tool in TOOLS
+    }
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_nothing_in_a_command_can_hide_the_rest_of_it() -> None:
 
 def test_a_sub_agent_is_named() -> None:
     assert summarize("Bash", {"command": "ls"}, "Explore") == "ls (sub-agent Explore)"
+    assert summarize("Bash", {"command": "ls"}, "x\n\x1b[2K") == "ls (sub-agent x ⏎ \ufffd[2K)"
 
 
 def test_a_long_command_is_cut_and_says_so() -> None:

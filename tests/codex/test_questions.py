@@ -130,6 +130,9 @@ def test_the_same_question_has_the_same_id_and_no_other_has_it() -> None:
     ("command", "shown"),
     [
         ("/bin/zsh -lc ls", "ls"),
+        ("./bash -lc ls", "./bash -lc ls"),
+        ("/tmp/bash -lc ls", "/tmp/bash -lc ls"),
+        ("python3 -c ls", "python3 -c ls"),
         ("git push", "git push"),
         ("bash -lc 'echo a\nrm -r b'", r"echo a\nrm -r b"),
         ("echo 'unfinished", "echo 'unfinished"),

@@ -145,6 +145,7 @@ def test_a_new_daemon_keeps_it_and_does_it_only_once(
 
     with attach(server, port) as running:
         eventually(lambda: running.port.times_ready > 1)
+        load(server, a_thread(kind="active"), a_thread("thread-2"))
         server.open_thread("thread-2")
         server.wait_asked("thread/settings/update", 2)
 

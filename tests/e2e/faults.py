@@ -6,6 +6,7 @@
                    question can be answered, and mail that was sent meanwhile arrives, once
     WITHOUT_TOOLS  the same, but its relay tools are gone until the provider starts them again:
                    neither Claude Code nor Codex does that within a session
+    ENDS_ANSWERED  the turn under way is finished first: it ends once its question is answered
 
 `OUTCOMES` holds for every provider and state; `EXCEPTIONS` are the cells that differ, and why.
 """
@@ -56,6 +57,7 @@ class Outcome(StrEnum):
     ENDS = "ends"
     GOES_ON = "goes on"
     WITHOUT_TOOLS = "goes on without tools"
+    ENDS_ANSWERED = "ends once answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,11 @@ OUTCOMES: dict[tuple[Component, Fault], Outcome] = {
     (_C.APP_SERVER, _F.KILL): _O.ENDS,
     (_C.APP_SERVER, _F.STOP): _O.GOES_ON,
 }
-EXCEPTIONS: dict[Cell, Outcome] = {}
+EXCEPTIONS: dict[Cell, Outcome] = {
+    # Codex's app-server shuts down in order, and a turn that waits for a person is not over.
+    Cell(_C.APP_SERVER, _F.EXIT, "codex", State.WAITING): _O.ENDS_ANSWERED,
+    Cell(_C.APP_SERVER, _F.TERM, "codex", State.WAITING): _O.ENDS_ANSWERED,
+}
 
 CLIS: tuple[CliName, ...] = ("codex", "claude-2.1.197", "claude-2.1.330")
 

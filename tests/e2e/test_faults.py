@@ -81,7 +81,9 @@ def test_a_session_comes_through_it_as_the_table_says(stack: Stack, cell: Cell) 
     with _hit(scene):
         during = _send_if_possible(scene)
 
-    if cell.outcome is Outcome.ENDS:
+    if cell.outcome is Outcome.ENDS_ANSWERED:
+        _answer(scene, "deny")
+    if cell.outcome in (Outcome.ENDS, Outcome.ENDS_ANSWERED):
         _expect_the_end(scene)
     else:
         _expect_it_goes_on(scene, during)
@@ -153,7 +155,7 @@ def _hit(scene: _Scene) -> Iterator[None]:
         signum = _LAUNCHER_EXIT if is_launcher_exit else _SIGNALS[cell.fault]
         for process in hit:
             process.send_signal(signum)
-        if cell.component is not Component.LAUNCHER:
+        if cell.component is not Component.LAUNCHER and cell.outcome is not Outcome.ENDS_ANSWERED:
             psutil.wait_procs(hit, timeout=10)
     if cell.component is Component.RELAY:
         yield
@@ -181,6 +183,14 @@ def _send_if_possible(scene: _Scene) -> int | None:
 # --- after ---
 
 
+def _answer(scene: _Scene, decision: str) -> None:
+    """As a person at the relay."""
+    (asked,) = eventually(lambda: _pending(scene), 30)
+    scene.stack.client.post(
+        f"/api/approvals/{asked}/decision", json={"decision": decision}
+    ).raise_for_status()
+
+
 def _expect_the_end(scene: _Scene) -> None:
     stack, agent_id = scene.stack, scene.session.id
     began = time.monotonic()
@@ -198,10 +208,7 @@ def _expect_it_goes_on(scene: _Scene, during: int | None) -> None:
     if scene.cell.state is State.BUSY:
         (stack.home.project / "go").touch()
     elif scene.cell.state is State.WAITING:
-        (asked,) = eventually(lambda: _pending(scene), 30)
-        stack.client.post(
-            f"/api/approvals/{asked}/decision", json={"decision": "allow"}
-        ).raise_for_status()
+        _answer(scene, "allow")
     if scene.cell.state is not State.IDLE:
         eventually(scene.made.exists, 40, message=session.terminal.screen)
         session.terminal.wait_for_text("^. finished", within=40)

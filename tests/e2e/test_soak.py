@@ -17,7 +17,7 @@ _FAULT_SECONDS = 5.0
 _IS_LONG = _SECONDS > 600
 _CLIS: list[CliName] = ["codex", "claude-2.1.330", "codex", "claude-2.1.197", "codex"] * 2
 
-pytestmark = [pytest.mark.real_cli, pytest.mark.timeout(int(_SECONDS) + 420)]
+pytestmark = [pytest.mark.real_cli, pytest.mark.alone, pytest.mark.timeout(int(_SECONDS) + 420)]
 
 
 def test_ten_sessions_chat_under_faults_and_everything_adds_up(stack: Stack) -> None:

@@ -25,8 +25,9 @@ from tests.support.wait import eventually
 
 # Runs in the child between fork and the program: makes the pty its controlling terminal.
 _TAKE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 _KEYS = {
