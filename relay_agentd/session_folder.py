@@ -42,11 +42,15 @@ def last_words(log: Path, *, since: int = 0) -> str:
 
 
 def trim_log(log: Path) -> None:
-    """Keep a log that grows for weeks small; what it had said by now is beside it. Its writers
-    append, so they go on at its new end."""
+    """Keep a log that grows for weeks small; what it said last is beside it from then on. Its
+    writers append, so they go on at its new end."""
     with suppress(OSError):
-        if log.stat().st_size > _LARGEST_LOG:
-            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+        size = log.stat().st_size
+        if size > _LARGEST_LOG:
+            with log.open("rb") as file:
+                file.seek(size - _LARGEST_LOG)
+                said = file.read(_LARGEST_LOG).decode(errors="replace")
+            write_private(log.with_name(f"{log.name}.1"), said)
             os.truncate(log, 0)
 
 
