@@ -229,6 +229,8 @@ class ClaudeAdapter:
         if session is None or session == known:
             return session is not None
         self._session = session
+        if session.transcripts:
+            self._port.records(Path(session.transcripts[-1]))
         if event != "SessionStart" and (known is None or known.id != session.id):
             # The daemon was away when this conversation started.
             self._open(session, {})

@@ -47,6 +47,9 @@ def _refusal(error: RelayRefused) -> str:
 
 _MENDED = {
     "unauthorized": " Set AGENT_RELAY_TOKEN to the relay's token.",
+    "forbidden": " Set AGENT_RELAY_TOKEN to a token of wider scope (`relay-server token create`).",
+    "sender_forbidden": " `--from ID` speaks as an agent of this machine; for any other set"
+    " AGENT_RELAY_TOKEN to an admin token.",
     "agent_not_found": " `relay-agentd agents` lists who is there.",
     "approval_not_found": " `relay-agentd approvals` lists those that wait for an answer.",
     "task_not_found": " `relay-agentd tasks` lists those there are.",

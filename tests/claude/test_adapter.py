@@ -62,6 +62,18 @@ async def test_a_start_opens_the_session_and_introduces_it(tmp_path: Path) -> No
     assert output["hookSpecificOutput"]["additionalContext"] == "you are an agent"
 
 
+async def test_the_record_that_logs_shows_is_the_one_written_now(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    await world.hook("SessionStart", source="startup", transcript_path="/t/first.jsonl")
+    await world.hook(
+        "SessionStart", session_id="s-2", source="clear", transcript_path="/t/second.jsonl"
+    )
+
+    records = [told[1] for told in world.port.told if told[0] == "records"]
+    assert records == [Path("/t/first.jsonl"), Path("/t/second.jsonl")]
+
+
 async def test_a_socket_named_by_the_session_is_used_with_its_token(tmp_path: Path) -> None:
     world = World(tmp_path)
     socket = tmp_path / "m.sock"

@@ -55,7 +55,7 @@ class Port:
         self.told.append(("troubled", problem))
 
     def records(self, transcript: Path) -> None:
-        """Not of interest here."""
+        self.told.append(("records", transcript))
 
     def names(self) -> list[str]:
         return [each[0] for each in self.told]
