@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -134,6 +135,8 @@ def test_stream_that_falls_silent_is_given_up(
         server.close()
         for writer in opened:
             writer.close()
-            await writer.wait_closed()
+            # Our own end may have been reset: the client gave it up with something unread.
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     asyncio.run(scenario())
