@@ -185,7 +185,8 @@ def test_what_another_program_with_that_environment_started_is_not_left_over(sta
     try:
         assert find_leftovers(KEY, ["/shell-snapshots/snapshot-"]) == []
     finally:
-        for each in (*shell.children(), shell):
+        # The shell first: it ends by itself as soon as what it waits for does.
+        for each in (shell, *shell.children()):
             each.kill()
         child.wait()
         child.stdout.close()
