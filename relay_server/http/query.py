@@ -127,8 +127,10 @@ def boolean(about: str = "") -> Parameter:
 
 
 def integer(least: int, most: int, default: int | None = None, about: str = "") -> Parameter:
-    """A whole number."""
-    return Parameter(Integer(least, most), read=_whole, default=default, about=about)
+    """A whole number. Blank is none: the page promises a number."""
+    return Parameter(
+        Integer(least, most), read=_whole, default=default, about=about, may_be_blank=False
+    )
 
 
 def an_id(about: str = "") -> Parameter:
@@ -143,7 +145,7 @@ def limit() -> Parameter:
 
 def seconds(about: str) -> Parameter:
     """How long to wait; fractions are accepted."""
-    return Parameter(_Seconds(), read=_number, about=about)
+    return Parameter(_Seconds(), read=_number, about=about, may_be_blank=False)
 
 
 def repeated(kind: Kind, about: str = "") -> Parameter:

@@ -217,6 +217,13 @@ def test_an_instance_in_the_header_is_held_to_what_one_in_the_body_is(
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "X-Agent-Instance")
 
 
+def test_an_empty_number_is_none(relay: RunningRelay) -> None:
+    """A script whose variable is empty must hear of it, not get some default."""
+    for name in ("limit", "before", "after"):
+        answer = relay.client.get(f"/api/messages?{name}=")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, name)
+
+
 def test_an_empty_name_is_nobodys_inbox(relay: RunningRelay) -> None:
     answer = relay.client.get("/api/messages?for=&limit=5")
 
